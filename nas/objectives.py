@@ -1,0 +1,107 @@
+"""What a search wants (objectives) and what it must not break (constraints)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Direction = Literal["maximize", "minimize"]
+
+METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_\-]+)*")
+_CONSTRAINT = re.compile(
+    rf"\s*(?P<metric>{METRIC_NAME.pattern})\s*(?P<operator><=|>=)\s*(?P<bound>\S+)\s*"
+)
+
+
+def _check_metric(metric: str) -> None:
+    if not METRIC_NAME.fullmatch(metric):
+        raise ValueError(f"a metric is named like 'latency_ms.cpu', but got {metric!r}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to maximize or to minimize.
+
+    Raises:
+        ValueError: for a direction or a metric name that cannot be.
+    """
+
+    metric: str
+    direction: Direction
+
+    def __post_init__(self) -> None:
+        _check_metric(self.metric)
+        if self.direction not in get_args(Direction):
+            raise ValueError(
+                f"the direction of {self.metric!r} is 'maximize' or 'minimize', "
+                f"but got {self.direction!r}"
+            )
+
+    def cost(self, metrics: Mapping[str, float]) -> float | None:
+        """The metric as a cost, lower is better; None where it is not known."""
+        value = metrics.get(self.metric)
+        if value is None:
+            return None
+        return -value if self.direction == "maximize" else value
+
+    def value(self, cost: float) -> float:
+        """The metric behind a cost."""
+        return -cost if self.direction == "maximize" else cost
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a metric, for example ``latency_ms.cpu <= 1.5``."""
+
+    metric: str
+    operator: Literal["<=", ">="]
+    bound: float
+
+    def __post_init__(self) -> None:
+        _check_metric(self.metric)
+        if self.operator not in ("<=", ">="):
+            raise ValueError(f"a constraint uses <= or >=, but got {self.operator!r}")
+        if not math.isfinite(self.bound):
+            raise ValueError(f"the bound of {self.metric!r} must be finite, but got {self.bound}")
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read ``METRIC <= NUMBER`` or ``METRIC >= NUMBER``.
+
+        Raises:
+            ValueError: when the text is not of that form.
+        """
+        match = _CONSTRAINT.fullmatch(text)
+        try:
+            if match is None:
+                raise ValueError
+            bound = float(match["bound"])
+        except ValueError:
+            raise ValueError(
+                f"a constraint looks like 'latency_ms.cpu <= 1.5' (with <= or >=), but got {text!r}"
+            ) from None
+        return cls(match["metric"], "<=" if match["operator"] == "<=" else ">=", bound)
+
+    def violation(self, metrics: Mapping[str, float]) -> float | None:
+        """How far the bound is exceeded.
+
+        Returns:
+            0.0 where it is met, the excess relative to the bound (absolute where the bound is 0),
+            or None where the metric is not known yet.
+        """
+        value = metrics.get(self.metric)
+        if value is None:
+            return None
+        excess = value - self.bound if self.operator == "<=" else self.bound - value
+        return max(0.0, excess) / (abs(self.bound) or 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.operator} {self.bound:g}"
+
+
+def total_violation(constraints: tuple[Constraint, ...], metrics: Mapping[str, float]) -> float:
+    """The sum of all violations that are known."""
+    return sum(c.violation(metrics) or 0.0 for c in constraints)

@@ -1,0 +1,445 @@
+"""The only loop: asks a strategy, sends candidates through the stages, writes the ledger.
+
+It never trains, measures or logs itself. Everything that happened is in the ledger before the
+strategy or a recorder hears of it, so a search that is killed goes on by replay.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from nas.objectives import Constraint, Objective, total_violation
+from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
+from nas.protocols import (
+    Ask,
+    Evaluator,
+    Executor,
+    Job,
+    JobDone,
+    Ledger,
+    Pipeline,
+    Progress,
+    Recorder,
+    SearchSpace,
+    Stage,
+    StageResult,
+    Strategy,
+)
+from nas.trials import Artifact, Candidate, CandidateError, Exhausted, Provenance, Readings, Trial
+
+__all__ = [
+    "Artifact",
+    "Ask",
+    "Budget",
+    "Candidate",
+    "CandidateError",
+    "Constraint",
+    "Evaluator",
+    "Executor",
+    "Exhausted",
+    "Job",
+    "JobDone",
+    "Ledger",
+    "Objective",
+    "Outcome",
+    "Pipeline",
+    "Progress",
+    "Provenance",
+    "Readings",
+    "Recorder",
+    "SearchError",
+    "SearchSpace",
+    "Stage",
+    "StageResult",
+    "Strategy",
+    "Trial",
+    "replay",
+    "search",
+]
+
+REFERENCE_AFTER = 10
+"""Results after which the hypervolume's reference point is fixed (or fewer, at the end)."""
+
+MAX_REPEATS_IN_A_ROW = 1000
+"""Asks for known candidates after which a strategy counts as exhausted."""
+
+Reason = Literal["trials", "minutes", "rejected", "exhausted"]
+
+
+class SearchError(Exception):
+    """The search as a whole cannot go on: no candidate comes through."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a search ends.
+
+    Args:
+        trials: candidates scored, failed ones included.
+        minutes: of search time, earlier runs of the same search included; running candidates are
+            finished.
+        rejected: candidates refused before training, at most; 20 times ``trials`` where None.
+        failures: the search is given up when it begins with this many failures in a row.
+    """
+
+    trials: int
+    minutes: float = math.inf
+    rejected: int | None = None
+    failures: int = 10
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise ValueError(f"the budget must be at least 1 trial, but got {self.trials}")
+        if not self.minutes > 0:
+            raise ValueError(f"the budget must be more than 0 minutes, but got {self.minutes}")
+
+    @property
+    def max_rejected(self) -> int:
+        """The cap on rejected candidates."""
+        return 20 * self.trials if self.rejected is None else self.rejected
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why a search ended and where it stood then."""
+
+    reason: Reason
+    progress: Progress
+
+
+def replay(
+    strategy: Strategy,
+    ledger: Ledger,
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+) -> None:
+    """Bring a fresh strategy to where the ledger is: tell all results, mark what is pending."""
+    for trial in ledger.told():
+        _tell(strategy, trial, objectives, constraints)
+    for ask in ledger.unfinished():
+        strategy.pending(ask.genotype)
+
+
+def _tell(
+    strategy: Strategy,
+    trial: Trial,
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+) -> None:
+    if trial.status == "failed":
+        strategy.tell(trial.genotype, None)
+        return
+    costs = [objective.cost(trial.metrics) for objective in objectives]
+    strategy.tell(trial.genotype, costs, total_violation(tuple(constraints), trial.metrics))
+
+
+def surely_violated(constraints: Sequence[Constraint], screened: Readings) -> Constraint | None:
+    """The first constraint that what is known before training rules out.
+
+    A metric that is itself screened (counted, or modeled for a modeled device) decides alone. An
+    estimate that stands in for a measured latency decides only where even the near end of its
+    error bar violates the bound.
+    """
+    for constraint in constraints:
+        known = dict(screened)
+        estimate = f"estimated_{constraint.metric}"
+        if constraint.metric not in known and estimate in screened.provenance:
+            bar = screened.provenance[estimate]
+            near = bar.low if constraint.operator == "<=" else bar.high
+            if near is not None:
+                known[constraint.metric] = near
+        if constraint.violation(known):
+            return constraint
+    return None
+
+
+class _Board:
+    """The standings: counts, front and hypervolume, kept up to date trial by trial."""
+
+    def __init__(
+        self, objectives: Sequence[Objective], constraints: Sequence[Constraint], ledger: Ledger
+    ) -> None:
+        self._objectives, self._constraints = objectives, tuple(constraints)
+        self._ledger, self._archive = ledger, ParetoArchive()
+        self._costs: list[Costs] = []
+        self._counts = {"done": 0, "failed": 0, "rejected": 0, "stopped": 0}
+        self.results: dict[str, Trial] = {}
+        self.repeats = 0
+
+    def add(self, trial: Trial) -> None:
+        """Count a trial; a second time with the same number it is a repeat."""
+        if trial.candidate_key in self.results:
+            self.repeats += 1
+            return
+        self.results[trial.candidate_key] = trial
+        self._counts[trial.status] += 1
+        costs = [objective.cost(trial.metrics) for objective in self._objectives]
+        if trial.status != "done" or None in costs:
+            return
+        known = tuple(cost for cost in costs if cost is not None)
+        self._costs.append(known)
+        if total_violation(self._constraints, trial.metrics) == 0:
+            self._archive.add(trial.number, known)
+        if len(self._costs) >= REFERENCE_AFTER:
+            self.fix_reference_point()
+
+    def fix_reference_point(self) -> None:
+        """Fix the reference point by the results so far, unless it is fixed already."""
+        if self._ledger.reference_point is None and self._costs:
+            self._ledger.fix_reference_point(reference_point(self._costs))
+
+    def progress(self, running: int, elapsed_s: float) -> Progress:
+        """Where the search stands."""
+        front, reference = self._archive.front, self._ledger.reference_point
+        return Progress(
+            **self._counts,
+            repeats=self.repeats,
+            running=running,
+            elapsed_s=elapsed_s,
+            front=tuple(front),
+            hypervolume=None if reference is None else hypervolume([*front.values()], reference),
+        )
+
+    def all_failed(self, limit: int) -> bool:
+        """Whether the search began with ``limit`` failures and nothing else."""
+        counts = self._counts
+        return counts["failed"] >= limit and counts["done"] + counts["stopped"] == 0
+
+
+@dataclass
+class _Work:
+    """A candidate on its way: what it knows so far, and the stages left."""
+
+    ask: Ask
+    candidate: Candidate
+    readings: Readings
+    stage: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def trial(self, status: Literal["done", "failed", "rejected"], error: str = "") -> Trial:
+        ask = self.ask
+        return Trial(
+            number=ask.number,
+            genotype=ask.genotype,
+            training_key=ask.training_key,
+            candidate_key=ask.candidate_key,
+            status=status,
+            metrics=dict(self.readings),
+            provenance=self.readings.provenance,
+            artifact=self.candidate.artifact if status == "done" else None,
+            error=error,
+            seconds=self.seconds,
+        )
+
+
+class _Dispatcher:
+    """Sends candidates through the stages; stages that share a key are worked out once at a time.
+
+    A candidate whose stage another one is working out waits for it, and then finds the result in
+    the stage's cache.
+    """
+
+    def __init__(self, stages: Sequence[Stage], executor: Executor) -> None:
+        self._stages, self._executor = stages, executor
+        self._running: dict[int, tuple[_Work, tuple[str, str]]] = {}
+        self._waiting: dict[tuple[str, str], list[_Work]] = {}
+        self.works: dict[int, _Work] = {}
+
+    def has(self, candidate_key: str) -> bool:
+        """Whether this candidate is in work."""
+        return any(w.candidate.candidate_key == candidate_key for w in self.works.values())
+
+    def start(self, work: _Work) -> None:
+        """Send a candidate to its next stage."""
+        self.works[work.ask.number] = work
+        stage = self._stages[work.stage]
+        key = (stage.name, stage.key(work.candidate))
+        if key in self._waiting:
+            self._waiting[key].append(work)
+            return
+        self._waiting[key] = []
+        self._running[self._executor.submit(stage.job(work.candidate))] = (work, key)
+
+    def wait(self, timeout_s: float) -> list[tuple[_Work, str]]:
+        """Candidates that are through, or failed, each with its error ("" for none)."""
+        over = []
+        for done in self._executor.wait(timeout_s):
+            work, key = self._running.pop(done.job_id)
+            error = self._advance(work, done)
+            if error or work.stage == len(self._stages):
+                del self.works[work.ask.number]
+                over.append((work, error))
+            else:
+                self.start(work)
+            for waiting in self._waiting.pop(key):
+                self.start(waiting)
+        return over
+
+    def _advance(self, work: _Work, done: JobDone) -> str:
+        name = self._stages[work.stage].name
+        work.seconds[name] = done.seconds
+        if done.value is None:
+            return f"{name}: {done.error}"
+        work.readings = work.readings.merged(done.value.readings)
+        if done.value.artifact is not None:
+            work.candidate = replace(work.candidate, artifact=done.value.artifact)
+        work.stage += 1
+        return ""
+
+
+class _Search:
+    """One run of the loop, see `search`."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        pipeline: Pipeline,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        budget: Budget,
+        ledger: Ledger,
+        recorders: Sequence[Recorder],
+        executor: Executor,
+        clock: Callable[[], float],
+    ) -> None:
+        self._strategy, self._pipeline = strategy, pipeline
+        self._objectives, self._constraints = tuple(objectives), tuple(constraints)
+        self._budget, self._ledger, self._recorders = budget, ledger, recorders
+        self._executor, self._clock = executor, clock
+        self._dispatcher = _Dispatcher(pipeline.stages, executor)
+        self._board = _Board(self._objectives, self._constraints, ledger)
+        self._began = clock() - ledger.elapsed_s()
+
+    def run(self) -> Outcome:
+        replay(self._strategy, self._ledger, self._objectives, self._constraints)
+        for trial in self._ledger.told():
+            self._board.add(trial)
+        for ask in self._ledger.unfinished():
+            self._start(ask)
+        while True:
+            reason = self._fill()
+            if reason is not None and not self._dispatcher.works:
+                self._board.fix_reference_point()
+                return Outcome(reason, self._progress())
+            for work, error in self._dispatcher.wait(timeout_s=1.0):
+                self._finish(work.trial("failed", error) if error else work.trial("done"))
+
+    def _fill(self) -> Reason | None:
+        """Ask until all workers are busy; returns why there is nothing more to ask for."""
+        repeats_before = self._board.repeats
+        # One more than there are workers, so that none idles while another is being measured.
+        while len(self._dispatcher.works) < self._executor.slots() + 1:
+            reason = self._spent()
+            if reason is not None:
+                return reason
+            try:
+                genotype = self._strategy.ask()
+            except Exhausted:
+                return "exhausted"
+            self._begin(dict(genotype))
+            if self._board.repeats - repeats_before >= MAX_REPEATS_IN_A_ROW:
+                return "exhausted"
+        return None
+
+    def _spent(self) -> Reason | None:
+        progress = self._progress()
+        if self._board.all_failed(self._budget.failures):
+            last = next(t for t in reversed(self._board.results.values()) if t.status == "failed")
+            raise SearchError(
+                f"all of the first {progress.failed} candidates failed; the last one: {last.error}"
+            )
+        if progress.scored + progress.running >= self._budget.trials:
+            return "trials"
+        if progress.elapsed_s >= 60 * self._budget.minutes:
+            return "minutes"
+        return "rejected" if progress.rejected >= self._budget.max_rejected else None
+
+    def _begin(self, genotype: dict[str, int | float | str]) -> None:
+        candidate = self._pipeline.candidate(genotype)
+        if self._dispatcher.has(candidate.candidate_key):
+            self._board.repeats += 1
+            return
+        known = self._board.results.get(candidate.candidate_key)
+        if known is not None:
+            self._ledger.repeated(known.number)
+            self._board.add(known)
+            _tell(self._strategy, known, self._objectives, self._constraints)
+            return
+        ask = Ask(
+            self._ledger.next_number(), genotype, candidate.training_key, candidate.candidate_key
+        )
+        self._ledger.asked(ask)
+        self._start(ask)
+
+    def _start(self, ask: Ask) -> None:
+        work = _Work(ask, self._pipeline.candidate(ask.genotype), Readings())
+        began = self._clock()
+        try:
+            work.readings = self._pipeline.screen(work.candidate)
+        except CandidateError as error:
+            self._finish(work.trial("failed", f"screen: {error}"))
+            return
+        finally:
+            work.seconds["screen"] = self._clock() - began
+        broken = surely_violated(self._constraints, work.readings)
+        if broken is not None:
+            self._finish(work.trial("rejected", f"surely violates {broken}"))
+            return
+        self._dispatcher.start(work)
+        for recorder in self._recorders:
+            recorder.started(ask, self._progress())
+
+    def _finish(self, trial: Trial) -> None:
+        self._ledger.done(trial, self._clock() - self._began)
+        _tell(self._strategy, trial, self._objectives, self._constraints)
+        self._board.add(trial)
+        for recorder in self._recorders:
+            recorder.finished(trial, self._progress())
+
+    def _progress(self) -> Progress:
+        return self._board.progress(len(self._dispatcher.works), self._clock() - self._began)
+
+
+def search(
+    strategy: Strategy,
+    evaluate: Pipeline,
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    budget: Budget,
+    ledger: Ledger,
+    recorders: Sequence[Recorder],
+    executor: Executor,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Search until the budget is spent or nothing is left to try.
+
+    A ledger that holds results already is continued: the strategy is rebuilt by replay, asks
+    without a result go to work first, and no finished candidate runs again.
+
+    Args:
+        strategy: fresh; it is told what the ledger holds.
+        evaluate: the stages that a candidate goes through.
+        objectives: at least one.
+        constraints: what breaks one surely is rejected before training.
+        budget: when to end.
+        ledger: the record of this search.
+        recorders: hear of asks and results after the ledger has them.
+        executor: runs the stages; not closed here.
+        clock: seconds, monotonic.
+
+    Returns:
+        Why it ended, and where it stands.
+
+    Raises:
+        SearchError: when it begins with nothing but failures.
+        KeyboardInterrupt: as it comes; whatever is finished is in the ledger.
+    """
+    if not objectives:
+        raise ValueError("a search needs at least one objective, but got none")
+    return _Search(
+        strategy, evaluate, objectives, constraints, budget, ledger, recorders, executor, clock
+    ).run()

@@ -1,0 +1,177 @@
+"""Candidates, what was read off them, and the record of a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from nas.choices import Genotype
+
+Source = Literal["measured", "modeled", "scored", "counted"]
+Status = Literal["done", "failed", "rejected", "stopped"]
+
+
+class CandidateError(Exception):
+    """A candidate cannot be built, trained, packed or scored: recorded, and the search goes on."""
+
+
+class Exhausted(Exception):  # noqa: N818 - the name is part of the public seam
+    """Raised by ``Strategy.ask`` when every genotype has been asked for."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a number comes from.
+
+    Args:
+        source: ``measured`` (timed on the device), ``modeled`` (computed from a profile),
+            ``scored`` (accuracy and the like, by running the artifact) or ``counted``
+            (exact: operations, parameters, bytes).
+        device: the profile's name, or ``host``.
+        runtime: what ran the artifact, for example ``onnxruntime 1.32.0``.
+        dtype: of the weights and activations, for example ``float32``, ``int8``, ``bfloat16``.
+        batch: examples a call.
+        threads: of the runtime.
+        method: how, in a few words, for example ``roofline, datasheet`` or ``p25 of CPU time``.
+        low: lower end of the spread or error bar, in the metric's unit.
+        high: its upper end.
+    """
+
+    source: Source
+    device: str = ""
+    runtime: str = ""
+    dtype: str = ""
+    batch: int | None = None
+    threads: int | None = None
+    method: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise ValueError(f"source is one of {get_args(Source)}, but got {self.source!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that say something."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+
+class Readings(dict[str, float]):
+    """Metrics by name, each with its provenance where the evaluator gives one.
+
+    Args:
+        metrics: finite values by metric name.
+        provenance: a provenance for all of them, or one by metric name.
+
+    Raises:
+        CandidateError: for a value that is not finite: nobody can rank by it.
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        provenance: Provenance | Mapping[str, Provenance] | None = None,
+    ) -> None:
+        super().__init__({name: float(value) for name, value in (metrics or {}).items()})
+        for name, value in self.items():
+            if not math.isfinite(value):
+                raise CandidateError(f"{name} is {value}, which is no finite number")
+        if isinstance(provenance, Provenance):
+            provenance = dict.fromkeys(self, provenance)
+        self.provenance: dict[str, Provenance] = dict(provenance or {})
+
+    def merged(self, other: Mapping[str, float]) -> Readings:
+        """These readings and the other ones, which win."""
+        theirs = other.provenance if isinstance(other, Readings) else {}
+        return Readings({**self, **other}, {**self.provenance, **theirs})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Readings, (dict(self), self.provenance)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The file that would ship.
+
+    Args:
+        path: of the file.
+        sha256: of its bytes, 64 hexadecimal digits.
+        dtype: ``float32``, ``int8`` (static or dynamic).
+    """
+
+    path: str
+    sha256: str
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network on its way through the stages, which fill in what they make.
+
+    Args:
+        genotype: all active choices, those of compression included.
+        training_key: what was trained; shared by the compressed variants of one network.
+        candidate_key: the candidate itself.
+        repeat: 0, or the number of an independent repetition.
+        module: the torch module, where a stage has built it.
+        workload: the kernels that the runtime would execute.
+        artifact: the packed file.
+    """
+
+    genotype: Genotype
+    training_key: str
+    candidate_key: str
+    repeat: int = 0
+    module: Any = field(default=None, compare=False)
+    workload: Any = field(default=None, compare=False)
+    artifact: Artifact | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The record of one candidate.
+
+    Args:
+        number: counts asks from 0.
+        genotype: as asked for, canonical.
+        training_key: see `Candidate`.
+        candidate_key: see `Candidate`.
+        status: ``done``; ``failed`` (see ``error``); ``rejected``: it surely violates a
+            constraint and was not trained; ``stopped``: its training was stopped early.
+        metrics: all that is known, by name.
+        provenance: where each number comes from.
+        artifact: the packed file, of done trials.
+        error: one line, of failed and rejected trials.
+        seconds: wall time by stage.
+    """
+
+    number: int
+    genotype: Genotype
+    training_key: str
+    candidate_key: str
+    status: Status
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    artifact: Artifact | None = None
+    error: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise ValueError(f"status is one of {get_args(Status)}, but got {self.status!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able record, read back by `from_json`."""
+        record = asdict(self)
+        record["provenance"] = {name: p.to_json() for name, p in self.provenance.items()}
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Trial:
+        """The trial behind a record of `to_json`."""
+        artifact = record["artifact"]
+        provenance = {n: Provenance(**p) for n, p in record["provenance"].items()}
+        changed = {"provenance": provenance, "artifact": artifact and Artifact(**artifact)}
+        return cls(**{**record, **changed})

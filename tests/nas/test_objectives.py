@@ -1,0 +1,61 @@
+import pytest
+
+from nas.objectives import Constraint, Objective, total_violation
+
+
+def test_a_cost_is_lower_is_better_and_goes_back():
+    best = Objective("accuracy", "maximize")
+    assert best.cost({"accuracy": 0.9}) == -0.9
+    assert best.value(-0.9) == 0.9
+    assert Objective("size_kb", "minimize").cost({"size_kb": 3.0}) == 3.0
+    assert best.cost({}) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"), [("accuracy", "max"), ("", "minimize"), ("a b", "minimize")]
+)
+def test_an_objective_refuses(metric, direction):
+    with pytest.raises(ValueError, match="but got"):
+        Objective(metric, direction)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "operator", "bound"),
+    [
+        ("latency_ms.cpu <= 1.5", "latency_ms.cpu", "<=", 1.5),
+        ("accuracy>=0.97", "accuracy", ">=", 0.97),
+        (" wall_ms.cpu.p99 <= 1e-3 ", "wall_ms.cpu.p99", "<=", 1e-3),
+    ],
+)
+def test_constraints_are_read(text, metric, operator, bound):
+    constraint = Constraint.parse(text)
+    assert (constraint.metric, constraint.operator, constraint.bound) == (metric, operator, bound)
+    assert Constraint.parse(str(constraint)) == constraint
+
+
+@pytest.mark.parametrize(
+    "text", ["latency_ms.cpu < 1", "latency_ms.cpu", "<= 3", "a <= b", "a <= nan", "a <= 1 2", ""]
+)
+def test_a_constraint_that_cannot_be_is_refused(text):
+    with pytest.raises(ValueError, match="but got"):
+        Constraint.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "violation"),
+    [
+        ("a <= 2", 2.0, 0.0),
+        ("a <= 2", 3.0, 0.5),
+        ("a >= 0.8", 0.6, 0.25),
+        ("a <= 0", 0.3, 0.3),
+        ("a >= -2", -3.0, 0.5),
+    ],
+)
+def test_violations_are_relative_to_the_bound(text, value, violation):
+    assert Constraint.parse(text).violation({"a": value}) == pytest.approx(violation)
+
+
+def test_unknown_is_not_violated():
+    constraints = (Constraint.parse("a <= 2"), Constraint.parse("b <= 1"))
+    assert constraints[0].violation({}) is None
+    assert total_violation(constraints, {"b": 3.0}) == 2.0

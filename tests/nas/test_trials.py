@@ -1,0 +1,56 @@
+import json
+import pickle
+
+import pytest
+
+from nas.trials import Artifact, CandidateError, Provenance, Readings, Trial
+
+MEASURED = Provenance("measured", device="host-cpu", batch=1, threads=1, low=0.9, high=1.1)
+
+
+def test_readings_carry_their_provenance_through_merging_and_pickling():
+    counted = Readings({"macs": 10}, Provenance("counted"))
+    both = counted.merged(Readings({"latency_ms.cpu": 1.0}, MEASURED))
+    copy = pickle.loads(pickle.dumps(both))
+    assert copy == {"macs": 10.0, "latency_ms.cpu": 1.0}
+    assert copy.provenance == {"macs": Provenance("counted"), "latency_ms.cpu": MEASURED}
+
+
+def test_later_readings_win():
+    merged = Readings({"a": 1}, Provenance("modeled")).merged(Readings({"a": 2}, MEASURED))
+    assert merged == {"a": 2.0}
+    assert merged.provenance["a"] is MEASURED
+    assert Readings({"a": 1}).merged({"a": 3}) == {"a": 3.0}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nobody_ranks_by_nan(value):
+    with pytest.raises(CandidateError, match="accuracy is"):
+        Readings({"accuracy": value})
+
+
+def test_a_trial_goes_through_json():
+    trial = Trial(
+        number=3,
+        genotype={"width": 8, "block": "conv", "ratio": 0.5},
+        training_key="t",
+        candidate_key="c",
+        status="done",
+        metrics={"latency_ms.cpu": 1.0},
+        provenance={"latency_ms.cpu": MEASURED},
+        artifact=Artifact("a.onnx", "0" * 64),
+        seconds={"train": 1.5},
+    )
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_a_failed_trial_goes_through_json():
+    trial = Trial(0, {"a": 1}, "t", "c", "failed", error="train: loss is nan")
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_words_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError, match="status is one of"):
+        Trial(0, {}, "t", "c", "finished")
+    with pytest.raises(ValueError, match="source is one of"):
+        Provenance("guessed")
