@@ -82,10 +82,8 @@ def test_a_screened_metric_rejects_before_training():
     assert outcome.progress.rejected == 16
     assert outcome.reason == "exhausted"
     assert len(parts["evaluate"].trained) == 2
-    genotype, costs, violation = parts["strategy"].tells[-1]
-    assert genotype["x"] == 9
-    assert costs == [None, None]
-    assert violation == pytest.approx(5.0)
+    told = {(g["x"], g["prune.ratio"]): rest for g, *rest in parts["strategy"].tells}
+    assert told[9, 0.5] == [[None, None], pytest.approx(5.0)]
 
 
 def test_an_estimate_rejects_only_beyond_its_error_bar():
