@@ -1,0 +1,139 @@
+"""The sections of an experiment's configuration, each with its rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from nas.objectives import Objective
+from nas.registry import unknown
+
+METHODS = ("measured", "modeled")
+LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_dataflow", "fpga_rtl", "fpga_dpu")
+RESULTS_PER_REJECTED = 10
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Knows its keys and refuses all others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class KindConfig(Section):
+    """A named implementation and its options, which the implementation itself checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
+
+    kind: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All keys but ``kind``."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class ObjectiveConfig(Section):
+    """``{maximize: accuracy}`` or ``{minimize: latency_ms.cpu}``."""
+
+    maximize: str | None = None
+    minimize: str | None = None
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> ObjectiveConfig:
+        if (self.maximize is None) == (self.minimize is None):
+            raise ValueError("an objective is either {maximize: METRIC} or {minimize: METRIC}")
+        self.parsed()
+        return self
+
+    @model_serializer
+    def _as_written(self) -> dict[str, str]:
+        objective = self.parsed()
+        return {objective.direction: objective.metric}
+
+    def parsed(self) -> Objective:
+        """As the search takes it."""
+        if self.maximize is not None:
+            return Objective(self.maximize, "maximize")
+        return Objective(self.minimize or "", "minimize")
+
+
+class CompressionConfig(Section):
+    """What joint search may choose from; ``[none]`` switches a kind of compression off."""
+
+    prune: tuple[Literal["none", "structured", "magnitude", "unstructured"], ...] = ("none",)
+    quantize: tuple[Literal["none", "dynamic", "static"], ...] = ("none",)
+    align: Count = 8
+    calibration_samples: Count = 64
+
+    @field_validator("prune", "quantize")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"lists at least one method, each once, but got {list(value)}")
+        return value
+
+
+class DeviceConfig(Section):
+    """A device entry: which profile, how its numbers are made, and in which setting."""
+
+    profile: str
+    method: str
+    runtime: str = "onnxruntime"
+    dtype: str = ""
+    batch: Count = 1
+    threads: Count = 1
+
+    @field_validator("method")
+    @classmethod
+    def _available(cls, method: str) -> str:
+        if method in LATER_METHODS:
+            raise ValueError(
+                f"{method!r} is not available in this version (available: {', '.join(METHODS)})"
+            )
+        if method not in METHODS:
+            raise ValueError(unknown("method", method, METHODS))
+        return method
+
+
+class BudgetConfig(Section):
+    """When a search ends.
+
+    Attributes:
+        trials: candidates to score.
+        minutes: search time, earlier sessions included; None: no limit.
+        rejected: candidates that may be rejected before training; None: ten a trial.
+    """
+
+    trials: Count
+    minutes: Positive | None = None
+    rejected: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def rejected_cap(self) -> int:
+        """How many candidates may be rejected before the search ends."""
+        return RESULTS_PER_REJECTED * self.trials if self.rejected is None else self.rejected
+
+
+class TrackingConfig(Section):
+    """MLflow.
+
+    Attributes:
+        enabled: False: nothing is logged there.
+        uri: None: ``MLFLOW_TRACKING_URI``, or SQLite in the working folder.
+        experiment: searches of one MLflow experiment are shown overlaid; ``""``: the name.
+    """
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = ""
