@@ -1,0 +1,242 @@
+"""A search as a user runs it: from a configuration to a front, resumable at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import strategies
+from experiments.config import ConfigError, ExperimentConfig, load_config
+from experiments.executors.local import LocalExecutor
+from experiments.fronts import front_trials
+from experiments.ledger import SqliteLedger
+from experiments.pipeline import CandidatePipeline, Parts
+from experiments.remeasuring import remeasure_front
+from experiments.runs import Run, create_run, home
+from experiments.stages import RunFiles
+from nas.protocols import Executor, Recorder, Strategy
+from nas.search import Budget, Outcome, SearchError, search
+from nas.trials import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.export import ExportReport
+
+MAY_CHANGE = ("budget", "workers", "trial_limit_s", "memory_gb", "tracking")
+"""Sections that a resumed search may change: they do not alter what a result means."""
+
+MakeRecorder = Callable[[Run], Recorder]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A search that has ended.
+
+    Args:
+        run: its folder.
+        outcome: why it ended, and where it stood.
+    """
+
+    run: Run
+    outcome: Outcome
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        with contextlib.closing(self.run.ledger()) as ledger:
+            return ledger.trials()
+
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front, best first by the first objective."""
+        config = self.run.config
+        objectives, constraints = config.objectives_parsed(), config.constraints_parsed()
+        return list(front_trials(self.trials, objectives, constraints))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a trial: number, status, the choices, the metrics."""
+        import pandas as pd
+
+        rows = [
+            {"trial": t.number, "status": t.status, **t.genotype, **t.metrics} for t in self.trials
+        ]
+        return pd.DataFrame(rows)
+
+    def export(self, out: str | Path | None = None, pick: str = "knee", **filters: Any) -> Any:
+        """Write the picked trial's artifact, checked; see `experiments.export.export`."""
+        from experiments.export import export
+
+        report: ExportReport = export(self.run, out, pick=pick, **filters)
+        return report
+
+
+class Experiment:
+    """A search that can be started.
+
+    Args:
+        config: what to search.
+        where: the folder of all runs; None: ``NAS_HOME``, else ``./nas-runs``.
+
+    Raises:
+        ConfigError: when a part of the configuration cannot be used. Nothing is written then.
+    """
+
+    def __init__(self, config: ExperimentConfig, where: str | Path | None = None) -> None:
+        self.config, self._home = config, home(where)
+        self._parts = Parts.of(config)
+        # Made once for its complaints; each run makes its own.
+        self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
+
+    @classmethod
+    def from_yaml(
+        cls,
+        name_or_path: str | Path,
+        overrides: Sequence[str] = (),
+        where: str | Path | None = None,
+    ) -> Experiment:
+        """Read and check a shipped experiment or a YAML file; see `load_config`."""
+        return cls(load_config(name_or_path, overrides), where)
+
+    def run(self, make_recorders: Sequence[MakeRecorder] = ()) -> Result:
+        """Start a new search and see it through.
+
+        Args:
+            make_recorders: called with the new run; each makes something that hears of trials.
+
+        Raises:
+            SearchError: when no candidate comes through.
+            KeyboardInterrupt: as it comes; `resume` goes on from there.
+        """
+        return self._run(create_run(self._home, self.config), make_recorders)
+
+    @classmethod
+    def resume(
+        cls, run: Run, overrides: Sequence[str] = (), make_recorders: Sequence[MakeRecorder] = ()
+    ) -> Result:
+        """Go on with a search that was interrupted or killed, or has a larger budget now.
+
+        Raises:
+            ConfigError: when an override changes what a result means.
+            LedgerError: when another process is writing this search.
+        """
+        config = load_config(run.path / "config.yaml", overrides)
+        _check_unchanged(run.config, config)
+        return cls(config, run.home)._run(run, make_recorders)
+
+    def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
+        config = self.config
+        try:
+            return strategies.create(
+                config.strategy.kind,
+                self._parts.choices,
+                config.objectives_parsed(),
+                config.seed,
+                screen=pipeline.known,
+                constraints=config.constraints_parsed(),
+                **config.strategy.options,
+            )
+        except ValueError as error:
+            raise ConfigError(f"strategy: {error}") from error
+
+    def _budget(self) -> Budget:
+        budget = self.config.budget
+        return Budget(budget.trials, budget.minutes or float("inf"), budget.rejected_cap)
+
+    @contextlib.contextmanager
+    def _executor(self, run: Run) -> Iterator[Executor]:
+        devices = sorted(set(self._parts.meters.values()))
+        workers = self.config.workers or _default_workers(bool(devices))
+        threads = [d.threads for d in self._parts.devices if d.alias in self._parts.meters]
+        executor = LocalExecutor(
+            workers,
+            devices=devices,
+            memory_gb=self.config.memory_gb,
+            measuring_cores=max(threads, default=1),
+            preload=("evaluators.training",),
+            log=run.worker_log,
+        )
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    def _run(self, run: Run, make_recorders: Sequence[MakeRecorder]) -> Result:
+        pipeline = CandidatePipeline(self._parts, run.path, self.config.trial_limit_s)
+        files = RunFiles(run.path)
+        with contextlib.closing(run.ledger(write=True)) as ledger, _state_of(run):
+            _check_identity(ledger, self._parts.identity)
+            run = run.replace_config(self.config)
+            files.prepare()
+            recorders = [make(run) for make in make_recorders]
+            with self._executor(run) as executor:
+                outcome = self._search(pipeline, ledger, recorders, executor)
+                remeasure_front(run, ledger, self._parts.devices, executor)
+            files.clear()
+        return Result(run, outcome)
+
+    def _search(
+        self,
+        pipeline: CandidatePipeline,
+        ledger: SqliteLedger,
+        recorders: Sequence[Recorder],
+        executor: Executor,
+    ) -> Outcome:
+        return search(
+            self._strategy(pipeline),
+            pipeline,
+            self.config.objectives_parsed(),
+            self.config.constraints_parsed(),
+            self._budget(),
+            ledger,
+            recorders,
+            executor,
+        )
+
+
+def _check_identity(ledger: SqliteLedger, identity: Mapping[str, str]) -> None:
+    """Refuse to mix results of different data or spaces in one ledger."""
+    known = ledger.get_meta("identity")
+    if known is None:
+        ledger.set_meta("identity", dict(identity))
+    for what, value in (known or {}).items():
+        if identity.get(what) != value:
+            raise ConfigError(f"the {what} changed since this search began; start a new search")
+
+
+@contextlib.contextmanager
+def _state_of(run: Run) -> Iterator[None]:
+    """Note in the run's folder how it goes."""
+    run.set_state("running")
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.set_state("interrupted")
+        raise
+    except SearchError as error:
+        run.set_state("failed", str(error))
+        raise
+    except BaseException as error:
+        run.set_state("failed", f"{type(error).__name__}: {error}")
+        raise
+    run.set_state("finished")
+
+
+def _default_workers(measuring: bool) -> int:
+    """A training worker for each core, but one core is left where something is timed."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores - 1) if measuring else cores
+
+
+def _check_unchanged(old: ExperimentConfig, new: ExperimentConfig) -> None:
+    before: Mapping[str, Any] = old.model_dump(mode="json")
+    for section, value in new.model_dump(mode="json").items():
+        if value != before[section] and section not in MAY_CHANGE:
+            raise ConfigError(
+                f"{section}: a resumed search keeps it; only {', '.join(MAY_CHANGE)} may change "
+                f"(start a new search instead)"
+            )

@@ -1,0 +1,276 @@
+"""The stages of a candidate as they run in a worker process: train, score, measure.
+
+Each result is kept in the run's folder under the key of its stage, so that compressed variants
+share a training, and a search that was killed does nothing twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.config import ExperimentConfig, load_config
+from experiments.wiring import (
+    build_devices,
+    build_space,
+    build_task,
+    measure_evaluators,
+    score_evaluators,
+)
+from nas.keys import seed_of
+from nas.protocols import StageResult
+from nas.trials import Artifact, Candidate, Provenance, Readings
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run keeps what its stages make.
+
+    Args:
+        folder: of the run.
+    """
+
+    folder: Path
+
+    def result(self, stage: str, key: str) -> Path:
+        """The kept result of a stage."""
+        return self.folder / "cache" / stage / f"{key}.json"
+
+    def trained(self, training_key: str) -> Path:
+        """The weights after training."""
+        return self.folder / "cache" / "train" / f"{training_key}.safetensors"
+
+    def compressed(self, candidate_key: str) -> Path:
+        """The float weights after pruning and fine-tuning, from which the artifact was made."""
+        return self.folder / "cache" / "float" / f"{candidate_key}.safetensors"
+
+    def artifact(self, sha256: str) -> Path:
+        """The packed file."""
+        return self.folder / "artifacts" / f"{sha256}.onnx"
+
+    def outputs(self, sha256: str) -> Path:
+        """The outputs of the packed file on the validation split: ``logits``."""
+        return self.folder / "artifacts" / f"{sha256}.npz"
+
+    @property
+    def scratch(self) -> Path:
+        """Where files are made before they are put in place; what a kill leaves there is waste."""
+        return self.folder / "scratch"
+
+    def prepare(self) -> None:
+        """Make the folders, and clear what a killed search may have left."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        for name in ("artifacts", "cache", "scratch"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove the scratch folder."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def write(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Let ``write`` make a file, then put it at ``path`` in one step."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            made = Path(folder) / path.name
+            write(made)
+            os.replace(made, path)
+
+
+def read_result(path: Path) -> StageResult | None:
+    """The kept result of a stage, None where there is none."""
+    try:
+        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    provenance = {name: Provenance(**p) for name, p in record["provenance"].items()}
+    artifact = record["artifact"]
+    return StageResult(Readings(record["metrics"], provenance), artifact and Artifact(**artifact))
+
+
+def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
+    """Keep the result of a stage for later."""
+    readings = result.readings
+    record = {
+        "metrics": dict(readings),
+        "provenance": {name: p.to_json() for name, p in readings.provenance.items()},
+        "artifact": result.artifact and asdict(result.artifact),
+    }
+    files.write(path, lambda file: file.write_text(json.dumps(record), encoding="utf-8"))
+
+
+class Worker:
+    """Runs the stages of one search in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = RunFiles(folder)
+        self._config: ExperimentConfig = load_config(folder / "config.yaml")
+        self._training = self._config.training
+
+    @functools.cached_property
+    def _data(self) -> Any:
+        return build_task(self._config).without_test()
+
+    @functools.cached_property
+    def _space(self) -> Any:
+        return build_space(self._config)
+
+    @functools.cached_property
+    def _scorers(self) -> list[Any]:
+        return score_evaluators(self._data)
+
+    @functools.cached_property
+    def _meters(self) -> Mapping[str, Any]:
+        return measure_evaluators(build_devices(self._config))
+
+    def run(self, stage: str, key: str, candidate: Candidate) -> StageResult:
+        """Run a stage, or answer with its kept result.
+
+        Raises:
+            CandidateError: the candidate's fault.
+        """
+        path = self._files.result(stage, key)
+        kept = read_result(path)
+        if kept is not None:
+            return kept
+        name, _, device = stage.partition(".")
+        if name == "train":
+            result = self._train(candidate)
+        elif name == "score":
+            result = self._score(candidate)
+        else:
+            result = StageResult(Readings().merged(self._meters[device].evaluate(candidate)))
+        keep_result(self._files, path, result)
+        return result
+
+    def _build(self, candidate: Candidate) -> Any:
+        from evaluators.compression import split
+        from evaluators.training import seeded
+
+        architecture, _ = split(candidate.genotype)
+        with seeded(seed_of(candidate.training_key, "init")):
+            return self._space.build(architecture, self._data.task)
+
+    def _train(self, candidate: Candidate) -> StageResult:
+        from safetensors.torch import save_file
+
+        from evaluators.training import train
+
+        module = self._build(candidate)
+        seed = seed_of(candidate.training_key, "training")
+        report = train(module, self._data, self._training, seed)
+        weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+        path = self._files.trained(candidate.training_key)
+        self._files.write(path, lambda file: save_file(weights, file))
+        method = f"validation split, {report.epochs} epochs, before compression"
+        scored = Provenance("scored", device=report.device, runtime="torch", method=method)
+        return StageResult(Readings({"float_accuracy": report.accuracy[-1]}, scored))
+
+    def _score(self, candidate: Candidate) -> StageResult:
+        artifact, readings = self._pack(candidate)
+        scored = Candidate(
+            candidate.genotype,
+            candidate.training_key,
+            candidate.candidate_key,
+            candidate.repeat,
+            artifact=artifact,
+        )
+        for scorer in self._scorers:
+            readings = readings.merged(scorer.evaluate(scored))
+        self._keep_outputs(artifact)
+        return StageResult(readings, artifact)
+
+    def _compress(self, candidate: Candidate) -> Any:
+        from safetensors.torch import load_file, save_file
+
+        from evaluators.compression import PruneConfig, prune
+        from evaluators.training import train
+
+        module = self._build(candidate)
+        module.load_state_dict(load_file(self._files.trained(candidate.training_key)))
+
+        def fine_tune(pruned: Any) -> None:
+            train(
+                pruned,
+                self._data,
+                self._training,
+                seed_of(candidate.candidate_key, "fine-tuning"),
+                epochs=self._training.fine_tune_epochs,
+                learning_rate=self._training.fine_tune_learning_rate,
+            )
+
+        config = PruneConfig.from_genotype(candidate.genotype, self._config.compression.align)
+        module = prune(module, config, self._data.task, fine_tune)
+        weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+        path = self._files.compressed(candidate.candidate_key)
+        self._files.write(path, lambda file: save_file(weights, file))
+        return module
+
+    def _pack(self, candidate: Candidate) -> tuple[Artifact, Readings]:
+        """Compress and pack; the readings are the operations and parameters that are left."""
+        from evaluators.compression import QuantizeConfig, quantize
+        from evaluators.packaging import package, sha256_of
+        from evaluators.workload import trace
+
+        module = self._compress(candidate)
+        workload = trace(module, (1, *self._data.task.input_shape))
+        left = Readings(
+            {"macs": workload.macs, "params": workload.params},
+            Provenance("counted", batch=1, method="trace of the pruned network"),
+        )
+        scheme = QuantizeConfig.from_genotype(candidate.genotype)
+        config = QuantizeConfig(scheme.scheme, self._config.compression.calibration_samples)
+        with tempfile.TemporaryDirectory(dir=self._files.scratch) as scratch:
+            packed = Path(scratch) / "float.onnx"
+            package(module, self._data, packed, {"genotype": dict(candidate.genotype)})
+            final = Path(
+                quantize(packed, config, self._data.train.inputs, Path(scratch) / "packed.onnx")
+            )
+            sha256 = sha256_of(final)
+            os.replace(final, self._files.artifact(sha256))
+        dtype = "float32" if config.scheme == "none" else "int8"
+        return Artifact(str(self._files.artifact(sha256)), sha256, dtype), left
+
+    def _keep_outputs(self, artifact: Artifact) -> None:
+        import numpy as np
+
+        from evaluators.runtimes import load
+        from evaluators.scoring import predict
+
+        with load(artifact.path) as session:
+            logits = predict(session, self._data.validation.inputs)
+        path = self._files.outputs(artifact.sha256)
+        self._files.write(path, lambda file: np.savez_compressed(file, logits=logits))
+
+
+@functools.lru_cache(maxsize=4)
+def worker(folder: str) -> Worker:
+    """The worker of a run, made once in a process."""
+    return Worker(Path(folder))
+
+
+@dataclass(frozen=True)
+class StageCall:
+    """A stage of a candidate as a job for another process.
+
+    Args:
+        folder: of the run.
+        stage: ``train``, ``score`` or ``measure.<alias>``.
+        key: under which the result is kept.
+        candidate: with its artifact, once there is one.
+    """
+
+    folder: str
+    stage: str
+    key: str
+    candidate: Candidate
+
+    def __call__(self) -> StageResult:
+        """Run it here and now."""
+        return worker(self.folder).run(self.stage, self.key, self.candidate)

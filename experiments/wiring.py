@@ -1,0 +1,127 @@
+"""From a configuration to the objects it names; nothing here trains or measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import evaluators
+import evaluators.compression as compression
+import evaluators.tasks
+import search_spaces
+from evaluators.devices import Device
+from evaluators.tasks import TaskData
+from experiments.config import ConfigError, ExperimentConfig
+from hw_profiles import load as load_profile
+from nas.choices import Choice, check_choices
+from nas.protocols import Evaluator, SearchSpace
+from nas.registry import unknown
+
+WORKER_METRICS = ("float_accuracy",)
+"""Metrics that the stages themselves give, beside those of the evaluators."""
+
+
+def build_task(config: ExperimentConfig) -> TaskData:
+    """The task with all its splits.
+
+    Raises:
+        ConfigError: when the kind or its options are wrong.
+    """
+    try:
+        return evaluators.tasks.create(config.task.kind, **config.task.options)
+    except ValueError as error:
+        raise ConfigError(f"task: {error}") from error
+
+
+def build_space(config: ExperimentConfig) -> SearchSpace:
+    """The search space, without the choices of compression.
+
+    Raises:
+        ConfigError: when the kind or its options are wrong.
+    """
+    try:
+        return search_spaces.create(config.space.kind, **config.space.options)
+    except ValueError as error:
+        raise ConfigError(f"space: {error}") from error
+
+
+def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
+    """The choices of the architecture, then those of compression."""
+    stages: Sequence[str] = getattr(space, "stages", ())
+    wanted = config.compression
+    extra = compression.compression_choices(wanted.prune, wanted.quantize, stages)
+    choices = [*space.choices, *extra]
+    check_choices(choices)
+    return choices
+
+
+def build_devices(config: ExperimentConfig) -> list[Device]:
+    """The devices of a search with their profiles.
+
+    Raises:
+        ConfigError: for a profile that does not exist or cannot be used that way.
+    """
+    devices = []
+    for alias, entry in config.devices.items():
+        try:
+            devices.append(
+                Device(
+                    alias=alias,
+                    profile=load_profile(entry.profile),
+                    method=entry.method,
+                    runtime=entry.runtime,
+                    dtype=entry.dtype,
+                    batch=entry.batch,
+                    threads=entry.threads,
+                )
+            )
+        except (ValueError, OSError, LookupError) as error:
+            raise ConfigError(f"devices.{alias}: {error}") from error
+    return devices
+
+
+def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
+    """What is found out before training: complexity, and the latency model of each device."""
+    modeled = [evaluators.create("modeled_latency", device=device) for device in devices]
+    return [evaluators.create("complexity"), *modeled]
+
+
+def score_evaluators(data: TaskData) -> list[Evaluator]:
+    """What is read off the artifact by running it."""
+    return [
+        evaluators.create("accuracy", data=data),
+        evaluators.create("robustness", data=data),
+        evaluators.create("size"),
+    ]
+
+
+def measure_evaluators(devices: Iterable[Device]) -> dict[str, Evaluator]:
+    """What is timed, by device alias.
+
+    Raises:
+        ConfigError: for a device that is not here.
+    """
+    found = {}
+    for device in devices:
+        if device.method == "measured":
+            try:
+                found[device.alias] = evaluators.create("measured_latency", device=device)
+            except ValueError as error:
+                raise ConfigError(f"devices.{device.alias}: {error}") from error
+    return found
+
+
+def check_metrics(config: ExperimentConfig, provided: Iterable[str]) -> None:
+    """Check that objectives and constraints name metrics that will be there.
+
+    Raises:
+        ConfigError: naming the metric, the nearest known one and all known ones.
+    """
+    known = set(provided)
+    named: Mapping[str, Any] = {
+        **{f"objectives.{i}": o.metric for i, o in enumerate(config.objectives_parsed())},
+        **{f"constraints.{i}": c.metric for i, c in enumerate(config.constraints_parsed())},
+    }
+    for place, metric in named.items():
+        if metric not in known:
+            raise ConfigError(f"{place}: {unknown('metric', metric, known)}")

@@ -1,0 +1,194 @@
+import pytest
+
+from experiments.config import ConfigError
+from experiments.experiment import Experiment
+from experiments.remeasuring import META
+from experiments.runs import find_run, list_runs
+from nas.search import SearchError
+from tests.experiments.small import small_config, small_yaml
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+class Ears:
+    """A recorder that only listens."""
+
+    def __init__(self, run):
+        self.run, self.heard = run, []
+
+    def started(self, ask, progress):
+        self.heard.append(("started", ask.number))
+
+    def finished(self, trial, progress):
+        self.heard.append(("finished", trial.number, progress))
+
+
+@pytest.fixture(scope="module")
+def ears():
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(home, ears):
+    def listen(run):
+        ears.append(Ears(run))
+        return ears[-1]
+
+    return Experiment(small_config(), home).run([listen])
+
+
+def test_it_meets_its_budget(result):
+    assert result.outcome.reason == "trials"
+    assert [trial.number for trial in result.trials] == [0, 1, 2]
+    assert {trial.status for trial in result.trials} == {"done"}
+    assert result.run.state.status == "finished"
+
+
+def test_every_trial_has_all_latencies_and_says_where_from(result):
+    for trial in result.trials:
+        sources = {
+            name.removeprefix("latency_ms."): trial.provenance[name].source
+            for name in trial.metrics
+            if name.startswith("latency_ms.")
+        }
+        assert sources == {
+            "cpu": "measured",
+            "gpu": "modeled",
+            "tpu": "modeled",
+            "fpga": "modeled",
+        }
+        for name in trial.metrics:
+            assert name in trial.provenance
+
+
+def test_the_front_is_not_dominated(result):
+    front = result.front
+    assert front
+    assert tuple(sorted(t.number for t in front)) == result.outcome.progress.front
+
+
+def test_recorders_hear_of_every_trial(result, ears):
+    assert ears[0].run.id == result.run.id
+    finished = [heard for heard in ears[0].heard if heard[0] == "finished"]
+    assert sorted(heard[1] for heard in finished) == [0, 1, 2]
+
+
+def test_a_frame_has_a_row_a_trial(result):
+    frame = result.to_frame()
+    assert list(frame["trial"]) == [0, 1, 2]
+    assert {"accuracy", "latency_ms.cpu", "quantize.scheme"} <= set(frame.columns)
+
+
+def test_the_front_is_measured_again(result):
+    again = result.run.ledger().get_meta(META)["cpu"]
+    assert again["error"] == ""
+    assert set(again["trials"]) == {str(trial.number) for trial in result.front}
+
+
+def test_the_same_seed_finds_the_same_candidates(result, home):
+    again = Experiment(small_config("workers=1"), home).run()
+    first = {t.number: (t.candidate_key, t.metrics["accuracy"]) for t in result.trials}
+    second = {t.number: (t.candidate_key, t.metrics["accuracy"]) for t in again.trials}
+    # Later asks depend on which results were in by then.
+    assert second[0] == first[0]
+
+
+def test_a_finished_search_goes_on_with_a_larger_budget(home):
+    first = Experiment(small_config("budget.trials=1", "workers=1"), home).run()
+    more = Experiment.resume(find_run(home, first.run.id), ["budget.trials=2"])
+    assert [t.number for t in more.trials] == [0, 1]
+    assert more.trials[0] == first.trials[0]
+    assert find_run(home, first.run.id).config.budget.trials == 2
+
+
+def test_resuming_a_spent_search_does_nothing(result):
+    again = Experiment.resume(result.run)
+    assert again.trials == result.trials
+    assert again.outcome.reason == "trials"
+
+
+def test_a_resumed_search_keeps_what_results_depend_on(result):
+    with pytest.raises(ConfigError, match="training: a resumed search keeps it"):
+        Experiment.resume(result.run, ["training.epochs=9"])
+    assert result.run.config.training.epochs == 1
+
+
+def test_a_bad_config_leaves_no_run(home):
+    before = [run.id for run in list_runs(home)]
+    with pytest.raises(ConfigError, match="unknown metric"):
+        Experiment(small_config("objectives=[{minimize: latency_ms.npu}]"), home).run()
+    with pytest.raises(ConfigError, match="strategy"):
+        Experiment(small_config("strategy={kind: bayesian, populaton: 3}"), home).run()
+    assert [run.id for run in list_runs(home)] == before
+
+
+def test_a_yaml_file_runs(tmp_path):
+    path = small_yaml(tmp_path, "budget.trials=1", "workers=1")
+    result = Experiment.from_yaml(path, where=tmp_path / "runs").run()
+    assert len(result.trials) == 1
+
+
+BROKEN_SPACE = """
+from nas.choices import Choice
+
+CHOICES = [Choice("width", (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12))]
+
+def build(genotype, task):
+    import torch
+    if genotype["width"] in {bad}:
+        raise RuntimeError("no such width")
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, genotype["width"]), torch.nn.ReLU(),
+        torch.nn.Linear(genotype["width"], task.outputs),
+    )
+"""
+
+
+def test_failing_candidates_cost_themselves_only(tmp_path):
+    (tmp_path / "mine.py").write_text(BROKEN_SPACE.replace("{bad}", "range(1, 7)"))
+    config = small_config(
+        f"space={{kind: python, file: {tmp_path / 'mine.py'}}}",
+        "compression={prune: [none], quantize: [none]}",
+        "budget.trials=12",
+        "strategy={kind: random}",
+        "workers=1",
+    )
+    result = Experiment(config, tmp_path / "runs").run()
+    assert result.outcome.reason in ("trials", "exhausted")
+    errors = [trial.error for trial in result.trials if trial.status == "failed"]
+    assert all("no such width" in error for error in errors)
+    assert sum(trial.status == "done" for trial in result.trials) == 6
+
+
+def test_a_search_of_failures_only_says_so(tmp_path):
+    (tmp_path / "mine.py").write_text(BROKEN_SPACE.replace("{bad}", "range(1, 13)"))
+    config = small_config(
+        f"space={{kind: python, file: {tmp_path / 'mine.py'}}}",
+        "compression={prune: [none], quantize: [none]}",
+        "budget.trials=30",
+        "strategy={kind: random}",
+    )
+    with pytest.raises(SearchError, match="no such width"):
+        Experiment(config, tmp_path / "runs").run()
+    run = find_run(tmp_path / "runs", "latest")
+    assert run.state.status == "failed"
+    assert "no such width" in run.state.note
+
+
+def test_a_space_that_changed_is_not_mixed_into_an_old_search(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(BROKEN_SPACE.replace("{bad}", "()"))
+    config = small_config(
+        f"space={{kind: python, file: {file}}}",
+        "compression={prune: [none], quantize: [none]}",
+        "budget.trials=1",
+        "strategy={kind: random}",
+    )
+    run = Experiment(config, tmp_path / "runs").run().run
+    file.write_text(file.read_text().replace("ReLU", "GELU"))
+    with pytest.raises(ConfigError, match="the space changed since this search began"):
+        Experiment.resume(run, ["budget.trials=2"])
+    assert len(run.ledger().trials()) == 1
