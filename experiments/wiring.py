@@ -46,12 +46,19 @@ def build_space(config: ExperimentConfig) -> SearchSpace:
 
 
 def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
-    """The choices of the architecture, then those of compression."""
+    """The choices of the architecture, then those of compression.
+
+    Raises:
+        ConfigError: when they do not fit together.
+    """
     stages: Sequence[str] = getattr(space, "stages", ())
     wanted = config.compression
-    extra = compression.compression_choices(wanted.prune, wanted.quantize, stages)
-    choices = [*space.choices, *extra]
-    check_choices(choices)
+    try:
+        extra = compression.compression_choices(wanted.prune, wanted.quantize, stages)
+        choices = [*space.choices, *extra]
+        check_choices(choices)
+    except ValueError as error:
+        raise ConfigError(f"space: {error}") from error
     return choices
 
 

@@ -1,0 +1,180 @@
+"""Compression as choices that are joined to those of the space, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from evaluators.compression.methods import PRUNERS, QUANTIZERS
+from nas.choices import Choice, Genotype, Value
+from nas.registry import Registry, unknown
+
+WHOLE = "all"
+"""The one stage of a network whose space names no stages."""
+
+_ALIASES = {"unstructured": "magnitude"}
+_RATIOS = (0.25, 0.5, 0.75)
+_SPARSITIES = (0.5, 0.75, 0.9)
+_PREFIXES = ("prune.", "quantize.")
+_RATIO = "prune.ratio."
+
+When = Mapping[str, Collection[Value]]
+
+
+def kept_width(width: int, ratio: float, align: int = 8) -> int:
+    """The channels that structured pruning leaves.
+
+    At most the share ``1 - ratio`` of them, rounded down to a multiple of ``align`` (what is not
+    aligned costs the time of what is), but never fewer than ``align``: a layer that is no wider
+    than that stays as it is, and so does every layer for a ratio of 0.
+    """
+    if ratio == 0:
+        return width
+    wanted = math.floor(width * (1 - ratio) + 1e-9)
+    return min(width, max(align, wanted - wanted % align))
+
+
+def _check_share(what: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{what} must be at least 0 and less than 1, but got {value!r}")
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """What to prune.
+
+    Args:
+        method: ``none``, ``structured``, ``magnitude``, or the name of another registered method.
+        ratios: the share of channels to remove by stage, in [0, 1), ``all`` for the whole
+            network; of ``structured``.
+        sparsity: the share of weights to set to zero, in [0, 1); of ``magnitude``.
+        align: channels left are a multiple of it; of ``structured``.
+
+    Raises:
+        ValueError: for a share outside [0, 1), or an alignment below 1.
+    """
+
+    method: str = "none"
+    ratios: Mapping[str, float] = field(default_factory=dict, hash=False)
+    sparsity: float = 0.0
+    align: int = 8
+
+    def __post_init__(self) -> None:
+        for stage, ratio in self.ratios.items():
+            _check_share(f"the pruning ratio of {stage!r}", ratio)
+        _check_share("sparsity", self.sparsity)
+        if self.align < 1:
+            raise ValueError(f"align must be at least 1, but got {self.align}")
+        object.__setattr__(self, "ratios", dict(self.ratios))
+
+    def keep(self, stage: str, width: int) -> int:
+        """The channels that this configuration leaves of a layer; see `nas.blocks.Keep`."""
+        if self.method != "structured":
+            return width
+        ratio = self.ratios.get(stage, self.ratios.get(WHOLE, 0.0))
+        return kept_width(width, ratio, self.align)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able record, read back by `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> PruneConfig:
+        """The configuration behind a record of `to_json`."""
+        return cls(**record)
+
+    @classmethod
+    def from_genotype(cls, genotype: Genotype, align: int = 8) -> PruneConfig:
+        """The configuration that a genotype chooses; choices that it does not make mean none."""
+        ratios = {
+            name.removeprefix(_RATIO): float(value)
+            for name, value in genotype.items()
+            if name.startswith(_RATIO)
+        }
+        sparsity = float(genotype.get("prune.sparsity", 0.0))
+        return cls(str(genotype.get("prune.method", "none")), ratios, sparsity, align)
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """What to quantize.
+
+    Args:
+        scheme: ``none``, ``dynamic``, ``static``, or the name of another registered scheme.
+        calibration_samples: examples of the training data to calibrate on; of ``static``.
+
+    Raises:
+        ValueError: when there is nothing to calibrate on.
+    """
+
+    scheme: str = "none"
+    calibration_samples: int = 64
+
+    def __post_init__(self) -> None:
+        if self.calibration_samples < 1:
+            raise ValueError(
+                f"calibration_samples must be at least 1, but got {self.calibration_samples}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able record, read back by `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> QuantizeConfig:
+        """The configuration behind a record of `to_json`."""
+        return cls(**record)
+
+    @classmethod
+    def from_genotype(cls, genotype: Genotype, calibration_samples: int = 64) -> QuantizeConfig:
+        """The configuration that a genotype chooses; no choice means none."""
+        return cls(str(genotype.get("quantize.scheme", "none")), calibration_samples)
+
+
+def _method_choice(name: str, methods: Sequence[str], registry: Registry) -> list[Choice]:
+    known = registry.names()
+    for method in methods:
+        if method not in known:
+            raise ValueError(unknown(f"option of {name}", method, known))
+    # Nothing to choose from, and nothing to do: no choice.
+    return [Choice(name, tuple(methods))] if set(methods) - {"none"} else []
+
+
+def compression_choices(
+    prune: Sequence[str], quantize: Sequence[str], stages: Sequence[str] | Mapping[str, When] = ()
+) -> list[Choice]:
+    """The choices of compression, to be appended to those of the space.
+
+    Args:
+        prune: methods to choose from, for example ``["none", "structured"]``; ``unstructured`` is
+            another name of ``magnitude``.
+        quantize: schemes to choose from, for example ``["none", "dynamic", "static"]``.
+        stages: the prunable stages of the space, each with the conditions under which it is
+            there, where it gives them. Without any, one ratio holds for the whole network.
+
+    Returns:
+        ``prune.method``, ``prune.ratio.<stage>``, ``prune.sparsity`` and ``quantize.scheme``, as
+        far as the methods need them; none at all for ``["none"]`` twice.
+
+    Raises:
+        ValueError: when a method is not known or given twice.
+    """
+    choices = _method_choice("prune.method", [_ALIASES.get(m, m) for m in prune], PRUNERS)
+    methods = choices[0].options if choices else ()
+    if "structured" in methods:
+        conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, {})
+        for stage, when in (conditions or {WHOLE: {}}).items():
+            when = {**when, "prune.method": ("structured",)}
+            choices.append(Choice(f"{_RATIO}{stage}", _RATIOS, ordered=True, when=when))
+    if "magnitude" in methods:
+        when = {"prune.method": ("magnitude",)}
+        choices.append(Choice("prune.sparsity", _SPARSITIES, ordered=True, when=when))
+    return choices + _method_choice("quantize.scheme", quantize, QUANTIZERS)
+
+
+def split(genotype: Genotype) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Separate the choices of the architecture from those of compression."""
+    compression = {n: v for n, v in genotype.items() if n.startswith(_PREFIXES)}
+    return {n: v for n, v in genotype.items() if n not in compression}, compression
