@@ -1,0 +1,50 @@
+"""What a candidate is worth, and the steps to find out.
+
+An evaluator declares its stage, the metrics that it gives and the device that it needs, and turns
+a candidate into readings; see `nas.protocols.Evaluator`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from nas.protocols import Evaluator
+from nas.registry import Registry
+
+_REGISTRY = Registry(
+    "evaluator",
+    {
+        "accuracy": "evaluators.scoring:Accuracy",
+        "complexity": "evaluators.complexity:Complexity",
+        "measured_latency": "evaluators.measured:MeasuredLatency",
+        "modeled_latency": "evaluators.modeled:ModeledLatency",
+        "robustness": "evaluators.scoring:Robustness",
+        "size": "evaluators.scoring:Size",
+    },
+    "hwnas.evaluators",
+)
+
+
+def names() -> list[str]:
+    """All known evaluators."""
+    return _REGISTRY.names()
+
+
+def create(name: str, **options: Any) -> Evaluator:
+    """Make an evaluator by its name.
+
+    Args:
+        name: one of `names`.
+        options: of that evaluator, for example ``data`` or ``device``.
+
+    Raises:
+        ValueError: for an unknown name, or options that are missing, unknown or wrong.
+    """
+    factory = _REGISTRY.get(name)
+    try:
+        inspect.signature(factory).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"evaluator {name!r}: {error}") from None
+    evaluator: Evaluator = factory(**options)
+    return evaluator

@@ -1,0 +1,73 @@
+"""A device as a search uses it: a profile, and how its latency is found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hw_profiles import HardwareProfile
+
+METHODS = ("measured", "modeled")
+
+
+@dataclass(frozen=True)
+class Device:
+    """An entry of ``devices`` in a config.
+
+    Args:
+        alias: what the config calls it; the last part of metric names such as ``latency_ms.cpu``.
+        profile: what is known of the hardware.
+        method: ``measured`` (timed on it) or ``modeled`` (computed from its profile).
+        runtime: that runs the artifact, or is assumed to.
+        dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured.
+        batch: examples a call.
+        threads: of the runtime.
+
+    Raises:
+        ValueError: naming the field that is wrong.
+    """
+
+    alias: str
+    profile: HardwareProfile
+    method: str
+    runtime: str = "onnxruntime"
+    dtype: str = ""
+    batch: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_\-]+", self.alias):
+            raise ValueError(
+                f"the alias of a device is made of letters, digits, _ and -, but got {self.alias!r}"
+            )
+        if self.method not in METHODS:
+            raise ValueError(
+                f"the method of device {self.alias} must be one of {', '.join(METHODS)}, "
+                f"but got {self.method!r}"
+            )
+        for what, value in (("batch", self.batch), ("threads", self.threads)):
+            if value < 1:
+                raise ValueError(
+                    f"{what} of device {self.alias} must be at least 1, but got {value}"
+                )
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        return self.profile.name
+
+    @property
+    def lowering(self) -> str:
+        """How networks become kernels there."""
+        return self.profile.lowering
+
+    @property
+    def metric(self) -> str:
+        """The metric that is the latency on it, for example ``latency_ms.cpu``."""
+        return f"latency_ms.{self.alias}"
+
+    @property
+    def modeled_metric(self) -> str:
+        """The metric that a model gives: an estimate where the latency itself is measured."""
+        prefix = "estimated_" if self.method == "measured" else ""
+        return f"{prefix}latency_ms.{self.alias}"

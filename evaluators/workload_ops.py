@@ -1,0 +1,157 @@
+"""What torch's operations mean: their role, their multiply-accumulates, the shapes they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+_FREE = frozenset({"_unsafe_view", "_reshape_alias", "lift_fresh"})
+_TRANSPOSES = frozenset({"t", "transpose", "permute", "movedim", "numpy_T"})
+_SLICES = frozenset({"slice", "select", "split", "split_with_sizes", "unbind", "narrow", "chunk"})
+_COPIES = frozenset({"clone", "_to_copy", "copy"})
+_CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "leaky_relu"})
+_SIGMOIDS = frozenset(
+    {"sigmoid", "tanh", "hardsigmoid", "silu", "hardswish", "gelu", "log_sigmoid"}
+)
+_ACTIVATIONS = _CLIPS | _SIGMOIDS | {"elu", "selu", "celu", "mish", "softplus", "_prelu_kernel"}
+_OPS = {
+    "add": "add",
+    "sub": "add",
+    "mul": "mul",
+    "div": "mul",
+    "cat": "concat",
+    "_softmax": "softmax",
+    "_safe_softmax": "softmax",
+    "_log_softmax": "softmax",
+    "native_layer_norm": "layer_norm",
+    "native_group_norm": "group_norm",
+    "max_pool2d_with_indices": "pool",
+    "max_pool1d_with_indices": "pool",
+    "max_pool3d_with_indices": "pool",
+    "avg_pool1d": "pool",
+    "avg_pool2d": "pool",
+    "avg_pool3d": "pool",
+    "_adaptive_avg_pool2d": "pool",
+    "adaptive_max_pool2d": "pool",
+}
+
+
+def shaped(name: str, args: tuple[Any, ...]) -> Any:
+    """The result of the commonest operations, for which torch takes ten times as long; or None."""
+    data, plain = args[0], name.rstrip("_")
+    if name == "convolution":
+        return _convolved(*args)
+    if "batch_norm" in name and args[3] is not None and data.shape[1] == args[3].shape[0]:
+        return _like(data, data.shape), _like(data, (0,)), _like(data, (0,))
+    if name == "addmm":
+        return torch.mm(args[1], args[2])
+    if name == "mean" and len(args) > 1:
+        return _reduced(data, args[1] or range(data.dim()), keep=len(args) > 2 and args[2])
+    if plain in ("add", "mul"):
+        other = args[1]
+        if not isinstance(other, torch.Tensor) or not _alike(other, data):
+            return None
+    elif plain not in _ACTIVATIONS:
+        return None
+    return data if name != plain else _like(data, data.shape)
+
+
+def _reduced(data: torch.Tensor, axes: Iterable[int], keep: bool) -> torch.Tensor:
+    gone = {axis % data.dim() for axis in axes}
+    sizes = [1 if axis in gone else size for axis, size in enumerate(data.shape)]
+    return _like(data, sizes if keep else [sizes[a] for a in range(data.dim()) if a not in gone])
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
+def _like(data: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    return torch.empty(shape, dtype=data.dtype, device="meta")
+
+
+def _convolved(
+    data: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> torch.Tensor | None:
+    """The result of a convolution; None where torch shall work it out, or complain."""
+    spatial = data.dim() - 2
+    if transposed or weight.dim() != data.dim() or data.shape[1] != weight.shape[1] * groups:
+        return None
+    if not len(stride) == len(padding) == len(dilation) == spatial:
+        return None
+    sizes = []
+    for axis in range(spatial):
+        reach = dilation[axis] * (weight.shape[2 + axis] - 1) + 1
+        room = data.shape[2 + axis] + 2 * padding[axis] - reach
+        if room < 0:
+            return None
+        sizes.append(room // stride[axis] + 1)
+    return _like(data, (data.shape[0], weight.shape[0], *sizes))
+
+
+def role_of(name: str, is_view: bool, args: tuple[Any, ...]) -> str:
+    """What an operation is to a runtime, see `evaluators.workload_recorder.Node`."""
+    if name in _ACTIVATIONS:
+        return "activation"
+    if "batch_norm" in name:
+        of_the_data = len(args) > 5 and args[5] is True  # as instance norm does
+        return "other" if of_the_data else "norm"
+    if name in _TRANSPOSES:
+        return "transpose"
+    if name in _SLICES:
+        return "slice"
+    if name in _COPIES:
+        return "copy"
+    return "view" if is_view or name in _FREE else "other"
+
+
+def op_of(name: str, role: str, data: torch.Tensor, made: torch.Tensor) -> str:
+    """The op of the kernel, see `evaluators.workload.Kernel`."""
+    if role in ("activation", "transpose", "slice", "copy"):
+        return role
+    if "batch_norm" in name:
+        return "batch_norm"
+    if name == "mean" and data.dim() > 2:
+        return "global_pool"
+    return _OPS.get(name, name)
+
+
+def multiplies(
+    name: str, args: tuple[Any, ...], made: torch.Tensor, weights: bool
+) -> tuple[int, str]:
+    """Multiply-accumulates and the op of what multiplies matrices; (0, "") of everything else."""
+    if name == "convolution":
+        return _convolution(args, made)
+    op = "linear" if weights else "matmul"
+    if name in ("mm", "bmm", "mv", "dot"):
+        return made.numel() * args[0].shape[-1], op
+    if name in ("addmm", "baddbmm", "addmv"):
+        return made.numel() * args[1].shape[-1], op
+    if name == "linear":
+        return made.numel() * args[0].shape[-1], op
+    if name.startswith("_scaled_dot_product"):
+        query, key, value = args[0].shape, args[1].shape, args[2].shape
+        return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]), "attention"
+    return 0, ""
+
+
+def _convolution(args: tuple[Any, ...], made: torch.Tensor) -> tuple[int, str]:
+    data, weight, transposed, groups = args[0], args[1], args[6], args[8]
+    each = math.prod(weight.shape[1:])
+    if transposed:
+        return data.numel() * each, "transposed_conv"
+    if groups == 1:
+        return made.numel() * each, "conv"
+    op = "depthwise" if groups == data.shape[1] else "grouped_conv"
+    return made.numel() * each, op

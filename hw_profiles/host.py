@@ -1,0 +1,174 @@
+"""The machine that this runs on, as a profile: detected, and derived from what was detected."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw_profiles.profile import Figure, HardwareProfile
+
+NAME = "host-cpu"
+_PROC = Path("/proc/cpuinfo")
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+_SMALL = (
+    "assumption: set by hand after a least-squares fit to 60 random small convolutional networks "
+    "(45 in int8) in ONNX Runtime 1.32 on one AVX-512 machine, 2026-11; calibration replaces it"
+)
+_BLOCKS = "ONNX Runtime computes convolutions in blocks of 16 channels where there is AVX-512"
+
+
+@dataclass(frozen=True)
+class Isa:
+    """What a thread can do in a clock with its vector instructions.
+
+    Args:
+        name: of the instruction set.
+        lanes: float32 values a register.
+        pipes: fused multiply-adds (or multiplies and adds) that start in one clock.
+        int8_speedup: multiply-accumulates on int8 for one on float32.
+        bfloat16_speedup: the same for bfloat16.
+    """
+
+    name: str
+    lanes: int
+    pipes: int
+    int8_speedup: float
+    bfloat16_speedup: float
+
+    @property
+    def flop_per_clock(self) -> int:
+        """Float32 operations of one thread in one clock."""
+        return 2 * self.lanes * self.pipes
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """What /proc/cpuinfo and its neighbours say."""
+
+    model: str
+    flags: frozenset[str]
+    cores: int
+    clock: Figure
+    cache: Figure
+
+    @property
+    def isa(self) -> Isa:
+        """The widest vector instructions that runtimes use."""
+        int8 = 4.0 if self.flags & {"avx512_vnni", "avx_vnni", "asimddp"} else 1.0
+        bfloat16 = 2.0 if self.flags & {"avx512_bf16", "bf16"} else 1.0
+        if {"avx512f", "avx512bw"} <= self.flags:
+            return Isa("AVX-512", 16, 2, int8, bfloat16)
+        if {"avx2", "fma"} <= self.flags:
+            return Isa("AVX2 with FMA", 8, 2, int8, bfloat16)
+        if "avx" in self.flags:
+            return Isa("AVX", 8, 1, int8, bfloat16)
+        if "asimd" in self.flags:
+            return Isa("NEON", 4, 2, int8, bfloat16)
+        return Isa("128-bit SIMD", 4, 1, int8, bfloat16)
+
+
+def detect() -> HardwareProfile:
+    """The profile of this machine."""
+    return profile_of(read_cpu())
+
+
+def read_cpu(cpuinfo: Path = _PROC, cpufreq: Path = _CPUFREQ, cache: Path = _CACHE) -> Cpu:
+    """What this machine says about its processor; what it does not say is assumed, and says so."""
+    entries = _entries(_text(cpuinfo))
+    flags = frozenset((entries.get("flags") or entries.get("Features", "")).split())
+    model = entries.get("model name") or platform.processor() or platform.machine()
+    return Cpu(
+        model=re.sub(r"\s+", " ", model).strip() or "unknown processor",
+        flags=flags,
+        cores=os.cpu_count() or 1,
+        clock=_clock(entries, _text(cpufreq)),
+        cache=_cache(_text(cache)),
+    )
+
+
+def profile_of(cpu: Cpu) -> HardwareProfile:
+    """The profile of a processor: peaks from instruction set and clock, the rest assumed."""
+    isa = cpu.isa
+    base = isa.flop_per_clock * cpu.clock.value
+    derived = (
+        f"derived: {isa.name}, {isa.lanes} float32 lanes x {isa.pipes} FMA pipes x 2 operations "
+        f"x clock, one thread ({cpu.clock.source})"
+    )
+    peaks = {
+        "float32": Figure(base, derived),
+        "bfloat16": Figure(base * isa.bfloat16_speedup, f"{derived}; x{isa.bfloat16_speedup:g}"),
+        "int8": Figure(base * isa.int8_speedup, f"{derived}; x{isa.int8_speedup:g}"),
+    }
+    return HardwareProfile(
+        name=NAME,
+        title=f"{cpu.model}, {cpu.cores} cores, {isa.name}",
+        kind="cpu",
+        lowering="onnxruntime",
+        dtype="float32",
+        clock_hz=cpu.clock,
+        peak_ops_s={"matrix": peaks, "vector": peaks},
+        memory_bytes={"cache": cpu.cache},
+        identity="\n".join([cpu.model, " ".join(sorted(cpu.flags)), str(cpu.cores)]),
+        uncertainty=Figure(
+            4.0,
+            "assumption: float32 networks of that fit were within a factor of 1.6, int8 ones up to "
+            "3.3 times slower than estimated; another machine may differ more",
+        ),
+        bandwidth_bytes_s={
+            "memory": Figure(15e9, "assumption: one thread on DDR4 or DDR5 memory"),
+            "cache": Figure(50e9, "assumption: one thread on its second-level cache"),
+        },
+        overhead_s={
+            "call": Figure(5e-6, _SMALL),
+            "call_int8": Figure(11e-6, f"{_SMALL}; quantizes, transposes, dequantizes"),
+            "op": Figure(0.7e-6, _SMALL),
+        },
+        efficiency={
+            "matrix": Figure(0.65, _SMALL),
+            "vector": Figure(0.2, _SMALL),
+            "vector_int8": Figure(0.04, f"{_SMALL}; depthwise int8 is hardly faster than float32"),
+            "memory": Figure(0.7, _SMALL),
+        },
+        parts={"tile_channels": Figure(16, _BLOCKS)},
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _entries(cpuinfo: str) -> Mapping[str, str]:
+    """The entries of the first processor."""
+    lines = cpuinfo.strip().split("\n\n")[0].splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _clock(entries: Mapping[str, str], cpufreq: str) -> Figure:
+    """The most stable statement there is: the highest clock, the name's, the current one."""
+    if cpufreq.strip().isdigit():
+        return Figure(int(cpufreq) * 1e3, "cpufreq, cpuinfo_max_freq")
+    named = re.search(r"@\s*([\d.]+)\s*GHz", entries.get("model name", ""))
+    if named:
+        return Figure(float(named[1]) * 1e9, "/proc/cpuinfo, model name")
+    try:
+        megahertz = float(entries["cpu MHz"])
+        return Figure(round(megahertz, -2) * 1e6, "/proc/cpuinfo, cpu MHz")
+    except (KeyError, ValueError):
+        return Figure(2e9, "assumption: the machine does not say its clock")
+
+
+def _cache(size: str) -> Figure:
+    """The second-level cache, which holds what one thread works on."""
+    match = re.fullmatch(r"(\d+)K", size.strip())
+    if match:
+        return Figure(int(match[1]) * 1024, "/sys/devices/system/cpu, second-level cache")
+    return Figure(1 << 20, "assumption: the machine does not say its second-level cache")

@@ -1,0 +1,23 @@
+"""Counts of operations and parameters as an evaluator."""
+
+import pytest
+
+from evaluators.complexity import Complexity
+from evaluators.workload import trace
+from nas.trials import Candidate, CandidateError
+from tests.evaluators.workload_nets import lenet
+
+
+def test_counts_are_exact_and_say_so() -> None:
+    workload = trace(lenet(), (1, 1, 32, 32), "xla")
+    candidate = Candidate({}, "training", "candidate", workload={"xla": workload})
+    readings = Complexity().evaluate(candidate)
+    assert readings == {"macs": 416520.0, "params": 61706.0}
+    assert readings.provenance["macs"].source == "counted"
+    assert tuple(readings) == Complexity.provides
+    assert (Complexity().stage, Complexity().needs) == ("screen", "")
+
+
+def test_a_candidate_without_a_workload_is_refused() -> None:
+    with pytest.raises(CandidateError, match="the candidate carries no workload$"):
+        Complexity().evaluate(Candidate({}, "training", "candidate"))

@@ -1,0 +1,40 @@
+"""Devices as a config names them."""
+
+from typing import Any
+
+import pytest
+
+from evaluators.devices import Device
+from tests.hw_profiles.profiles import processor
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"alias": "my gpu"}, "alias of a device is made of .*, but got 'my gpu'"),
+        ({"alias": ""}, "alias"),
+        ({"alias": "a.b"}, "alias"),
+        ({"method": "guessed"}, "method of device gpu must be one of measured, modeled, but got"),
+        ({"batch": 0}, "batch of device gpu must be at least 1, but got 0"),
+        ({"threads": -1}, "threads of device gpu must be at least 1, but got -1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, Any], line: str) -> None:
+    values: dict[str, Any] = {"alias": "gpu", "profile": processor(), "method": "modeled"}
+    with pytest.raises(ValueError, match=line):
+        Device(**(values | changes))
+
+
+def test_a_model_of_a_measured_device_is_an_estimate() -> None:
+    modeled = Device("gpu", processor(), "modeled")
+    measured = Device("cpu-0", processor(), "measured")
+    assert (modeled.metric, modeled.modeled_metric) == ("latency_ms.gpu", "latency_ms.gpu")
+    assert (measured.metric, measured.modeled_metric) == (
+        "latency_ms.cpu-0",
+        "estimated_latency_ms.cpu-0",
+    )
+
+
+def test_name_and_lowering_are_those_of_the_profile() -> None:
+    device = Device("gpu", processor(lowering="xla"), "modeled")
+    assert (device.name, device.lowering) == ("made-up", "xla")

@@ -1,0 +1,204 @@
+"""Estimates of the shipped devices, and the evaluator."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+
+import hw_profiles
+from evaluators.devices import Device
+from evaluators.modeled import ModeledLatency, estimate
+from evaluators.workload import Workload, trace, with_dtype
+from hw_profiles import HardwareProfile
+from nas.trials import Candidate, CandidateError, Readings
+from tests.evaluators.workload_nets import cnv, conv, head, mobile
+from tests.hw_profiles.profiles import circuit, processor
+
+LOWERINGS = ("onnxruntime", "xla", "dataflow")
+NET = {lowering: trace(mobile(), (1, 3, 32, 32), lowering) for lowering in LOWERINGS}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["host-cpu", "nvidia-a100", "tpu-v3", "pynq-z2"],
+    name="profile",
+)
+def _profile(request: pytest.FixtureRequest) -> HardwareProfile:
+    return hw_profiles.load(request.param)
+
+
+def plain(width: int = 32, depth: int = 3, kernel: int = 3, size: int = 32) -> nn.Module:
+    body = [conv(width, width, kernel) for _ in range(depth)]
+    return nn.Sequential(conv(3, width), *body, head(width, 10))
+
+
+class TestShippedDevices:
+    def test_the_bar_is_the_uncertainty_of_the_profile(self, profile: HardwareProfile) -> None:
+        latency = estimate(NET[profile.lowering], profile)
+        factor = profile.uncertainty.value
+        assert latency.source == "modeled"
+        assert latency.low == pytest.approx(latency.latency_ms / factor)
+        assert latency.high == pytest.approx(latency.latency_ms * factor)
+        assert latency.low < latency.latency_ms < latency.high
+        assert latency.method
+        assert latency.binds in ("compute", "memory", "overhead")
+
+    def test_every_kernel_is_in_the_breakdown(self, profile: HardwareProfile) -> None:
+        workload = NET[profile.lowering]
+        parts = estimate(workload, profile).kernels
+        assert [(p.op, p.in_shape, p.out_shape, p.count) for p in parts] == [
+            (k.op, k.in_shape, k.out_shape, k.count) for k in workload.kernels
+        ]
+        assert all(part.latency_ms > 0 and part.binds for part in parts)
+
+    @pytest.mark.parametrize(
+        "grow",
+        [
+            lambda n: (plain(width=8 * n), 32),
+            lambda n: (plain(depth=n), 32),
+            lambda n: (plain(kernel=2 * n - 1), 32),
+            lambda n: (plain(), 8 * n),
+            lambda n: (mobile(width=8 * n), 32),
+        ],
+        ids=["width", "depth", "kernel", "resolution", "mobile width"],
+    )
+    def test_more_work_is_never_faster(
+        self, profile: HardwareProfile, grow: Callable[[int], tuple[nn.Module, int]]
+    ) -> None:
+        macs, times = [], []
+        for n in range(1, 8):
+            net, size = grow(n)
+            workload = trace(net, (1, 3, size, size), profile.lowering)
+            macs.append(workload.macs)
+            times.append(estimate(workload, profile).latency_ms)
+        assert macs == sorted(macs)
+        assert times == sorted(times)
+        assert times[-1] > times[0]
+
+    def test_a_batch_is_slower_than_one_but_not_than_one_by_one(
+        self, profile: HardwareProfile
+    ) -> None:
+        workload = NET[profile.lowering]
+        one, many = (estimate(workload, profile, n).latency_ms for n in (1, 32))
+        spills = 1.5 if profile.kind == "cpu" else 1.0  # a batch leaves the cache
+        assert one < many < 32 * one * spills
+
+    def test_an_estimate_is_the_same_in_another_process(self, profile: HardwareProfile) -> None:
+        workload, other = pickle.loads(pickle.dumps((NET[profile.lowering], profile)))
+        assert estimate(workload, other) == estimate(NET[profile.lowering], profile)
+
+    def test_a_workload_of_another_lowering_is_refused(self, profile: HardwareProfile) -> None:
+        workload = trace(mobile(), (1, 3, 32, 32), "eager")
+        with pytest.raises(
+            ValueError, match=f"needs a workload lowered for '{profile.lowering}', b"
+        ):
+            estimate(workload, profile)
+
+    def test_a_batch_below_one_and_an_empty_workload_are_refused(
+        self, profile: HardwareProfile
+    ) -> None:
+        with pytest.raises(ValueError, match="batch must be at least 1, but got 0"):
+            estimate(NET[profile.lowering], profile, batch=0)
+        with pytest.raises(ValueError, match="needs a workload with kernels"):
+            estimate(Workload((), 0, 0, profile.lowering), profile)
+
+
+class TestKnownBehaviour:
+    """Directions that are known from measurements, whatever the exact figures."""
+
+    def test_launches_decide_on_a_gpu_at_batch_1(self) -> None:
+        a100 = hw_profiles.load("nvidia-a100")
+        latency = estimate(NET["onnxruntime"], a100)
+        assert latency.binds == "overhead"
+        deep = trace(plain(width=16, depth=20), (1, 3, 32, 32))
+        wide = trace(plain(width=64, depth=4), (1, 3, 32, 32))
+        assert deep.macs < wide.macs
+        assert estimate(deep, a100).latency_ms > estimate(wide, a100).latency_ms
+
+    def test_narrow_layers_leave_the_matrix_unit_of_a_tpu_empty(self) -> None:
+        tpu = hw_profiles.load("tpu-v3")
+        narrow = trace(plain(width=64, size=128), (64, 3, 128, 128), "xla")
+        full = trace(plain(width=128, size=128), (64, 3, 128, 128), "xla")
+        ratio = estimate(full, tpu).latency_ms / estimate(narrow, tpu).latency_ms
+        assert full.macs > 3.8 * narrow.macs
+        assert ratio < 3
+
+    def test_a_board_with_dsp_blocks_needs_milliseconds_for_cnv_with_int8(self) -> None:
+        """58 million products on 176 multipliers at 100 MHz: at least 3.3 ms."""
+        workload = trace(cnv(), (1, 3, 32, 32), "dataflow")
+        latency = estimate(workload, hw_profiles.load("pynq-z2"), dtype="int8")
+        assert workload.macs / 176 / 100e6 * 1e3 < latency.latency_ms < 15
+
+    def test_half_the_bytes_are_not_slower(self, profile: HardwareProfile) -> None:
+        if profile.kind == "fpga":
+            one, other = "int8", "int16"
+        else:
+            one, other = "bfloat16", "float32"
+        workload = NET[profile.lowering]
+        times = [estimate(workload, profile, 32, dtype).latency_ms for dtype in (one, other)]
+        assert times[0] <= times[1]
+
+
+def candidate(**genotype: str) -> Candidate:
+    return Candidate(genotype, "training", "candidate", workload=NET)
+
+
+class TestEvaluator:
+    def test_it_declares_what_it_gives(self) -> None:
+        evaluator = ModeledLatency(Device("gpu", processor(), "modeled"))
+        assert (evaluator.stage, evaluator.needs) == ("screen", "")
+        assert evaluator.provides == ("latency_ms.gpu",)
+        estimated = ModeledLatency(Device("cpu", processor(), "measured"))
+        assert estimated.provides == ("estimated_latency_ms.cpu",)
+
+    def test_the_reading_is_the_estimate_with_its_bar(self) -> None:
+        device = Device("gpu", processor(), "modeled", dtype="float16", batch=4)
+        readings = ModeledLatency(device).evaluate(candidate())
+        expected = estimate(NET["onnxruntime"], processor(), 4, "float16")
+        assert isinstance(readings, Readings)
+        assert readings == {"latency_ms.gpu": expected.latency_ms}
+        provenance = readings.provenance["latency_ms.gpu"]
+        assert provenance.source == "modeled"
+        assert (provenance.low, provenance.high) == (expected.low, expected.high)
+        assert (provenance.device, provenance.dtype, provenance.batch) == ("made-up", "float16", 4)
+        assert provenance.method == "roofline, datasheet"
+
+    def test_the_workload_of_the_devices_lowering_is_taken(self) -> None:
+        tpu = hw_profiles.load("tpu-v3")
+        readings = ModeledLatency(Device("tpu", tpu, "modeled")).evaluate(candidate())
+        assert readings["latency_ms.tpu"] == estimate(NET["xla"], tpu).latency_ms
+
+    @pytest.mark.parametrize(
+        ("profile", "scheme", "dtype"),
+        [
+            (processor(kind="cpu"), "none", "float32"),
+            (processor(kind="cpu"), "dynamic", "float32"),
+            (processor(kind="cpu"), "static", "int8"),
+            (circuit(dtype="int16"), "none", "int16"),
+            (circuit(dtype="int16"), "static", "int8"),
+            (processor(dtype="float16"), "static", "float16"),
+            (processor(kind="tpu"), "static", "float32"),
+        ],
+    )
+    def test_a_quantized_candidate_is_int8_where_the_device_computes_that(
+        self, profile: HardwareProfile, scheme: str, dtype: str
+    ) -> None:
+        device = Device("d", profile, "modeled")
+        readings = ModeledLatency(device).evaluate(candidate(**{"quantize.scheme": scheme}))
+        assert readings.provenance["latency_ms.d"].dtype == dtype
+        workload = with_dtype(NET[profile.lowering], dtype)
+        assert readings["latency_ms.d"] == estimate(workload, profile).latency_ms
+
+    def test_the_runtime_is_the_assumed_one_and_threads_are_those_of_a_cpu(self) -> None:
+        for kind, threads in (("cpu", 1), ("tpu", None)):
+            device = Device("d", processor(kind=kind, lowering="xla"), "modeled", threads=4)
+            provenance = ModeledLatency(device).evaluate(candidate()).provenance["latency_ms.d"]
+            assert (provenance.runtime, provenance.threads) == ("xla", threads)
+
+    @pytest.mark.parametrize("workload", [None, {}, {"eager": NET["xla"]}, NET["xla"]])
+    def test_a_candidate_without_the_workload_is_refused(self, workload: Any) -> None:
+        empty = Candidate({}, "training", "candidate", workload=workload)
+        with pytest.raises(CandidateError, match="no workload lowered for 'onnxruntime'"):
+            ModeledLatency(Device("gpu", processor(), "modeled")).evaluate(empty)

@@ -1,0 +1,222 @@
+"""What folds into what, against the optimized graphs of ONNX Runtime and by hand."""
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from evaluators.workload import trace
+from tests.evaluators.workload_nets import Residual, conv, counts, head
+
+_SAME = {
+    "Conv": "convolution",
+    "conv": "convolution",
+    "depthwise": "convolution",
+    "grouped_conv": "convolution",
+    "Gemm": "linear",
+    "FusedGemm": "linear",
+    "linear": "linear",
+    "MaxPool": "pool",
+    "pool": "pool",
+    "GlobalAveragePool": "global_pool",
+    "global_pool": "global_pool",
+    "BatchNormalization": "batch_norm",
+    "batch_norm": "batch_norm",
+    "add": "add",
+    "Add": "add",
+    "mul": "mul",
+    "Mul": "mul",
+    "transpose": "transpose",
+    "Transpose": "transpose",
+}
+_FREE = ("ReorderInput", "ReorderOutput", "Flatten", "Reshape")
+"""Layout changes of ONNX Runtime's own, and reshapes, which move nothing."""
+
+
+def optimized(net: nn.Module, shape: tuple[int, ...], folder: Path) -> Counter[str]:
+    """The kernels that ONNX Runtime really executes; what is not in the table is an activation."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(net.eval(), (torch.zeros(shape),), file, dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(folder / "optimized.onnx").graph.node
+    return Counter(_SAME.get(n.op_type, "activation") for n in nodes if n.op_type not in _FREE)
+
+
+def traced(net: nn.Module, shape: tuple[int, ...]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for op, count in counts(trace(net, shape)).items():
+        found[_SAME.get(op, op)] += count
+    return found
+
+
+def everything(act: Callable[[], nn.Module]) -> nn.Module:
+    return nn.Sequential(
+        conv(1, 16, act=act),
+        conv(16, 16, groups=16, act=act),
+        Residual(conv(16, 16, 1, act=None), act()),
+        Residual(conv(16, 16, act=act)),
+        nn.MaxPool2d(2),
+        head(16, 24),
+        act(),
+        nn.Linear(24, 10),
+        nn.BatchNorm1d(10),
+        act(),
+    )
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(self.squeeze(x))
+
+
+@pytest.mark.parametrize(
+    "act", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.GELU]
+)
+def test_onnx_runtime_executes_the_kernels_that_are_traced(
+    act: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    net = everything(act)
+    assert traced(net, (1, 1, 16, 16)) == optimized(net, (1, 1, 16, 16), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Sequential(conv(1, 16), SqueezeExcite(), head(16, 10)),
+        nn.Sequential(conv(1, 16), Residual(nn.Sequential(conv(16, 64, 1), conv(64, 16, 1)))),
+        nn.Sequential(conv(1, 16, act=nn.Hardswish), conv(16, 16, act=nn.Hardsigmoid)),
+    ],
+)
+def test_and_in_other_networks(net: nn.Module, tmp_path: Path) -> None:
+    assert traced(net, (1, 1, 16, 16)) == optimized(net, (1, 1, 16, 16), tmp_path)
+
+
+class TestByHand:
+    """A convolution with batch norm and SiLU, a residual with ReLU behind it, a head."""
+
+    net = nn.Sequential(
+        conv(3, 16, act=nn.SiLU), Residual(conv(16, 16, act=None), nn.ReLU()), head(16, 10)
+    )
+    tail = {"global_pool": 1, "linear": 1}
+
+    @pytest.mark.parametrize(
+        ("lowering", "expected"),
+        [
+            ("onnxruntime", {"conv": 2, "activation": 1}),
+            ("tflite", {"conv": 2, "activation": 1, "add": 1}),
+            ("xla", {"conv": 2}),
+            ("dataflow", {"conv": 2, "add": 1}),
+            ("eager", {"conv": 2, "batch_norm": 2, "activation": 2, "add": 1}),
+        ],
+    )
+    def test_what_each_lowering_leaves(self, lowering: str, expected: dict[str, int]) -> None:
+        found = counts(trace(self.net, (1, 3, 8, 8), lowering))
+        assert found == expected | self.tail
+
+    def test_a_folded_convolution_has_a_bias_an_unfolded_one_has_none(self) -> None:
+        folded, eager = (trace(conv(3, 16), (1, 3, 8, 8), name) for name in ("xla", "eager"))
+        assert folded.kernels[0].weight_bytes == 4 * (3 * 16 * 9 + 16)
+        assert eager.kernels[0].weight_bytes == 4 * 3 * 16 * 9
+        assert eager.kernels[1].weight_bytes == 4 * 4 * 16
+
+    def test_a_bias_that_is_there_already_is_not_added_again(self) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16))
+        assert trace(net, (1, 3, 8, 8)).kernels[0].weight_bytes == 4 * (3 * 16 + 16)
+
+
+class TestLimits:
+    def test_what_is_read_twice_is_not_folded(self) -> None:
+        class Twice(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Conv2d(3, 3, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                y = self.body(x)
+                return torch.relu(y) + torch.sigmoid(y)
+
+        found = counts(trace(Twice(), (1, 3, 4, 4)))
+        assert found == {"conv": 1, "activation": 2, "add": 1}
+
+    def test_an_output_counts_as_a_reader(self) -> None:
+        class Both(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Conv2d(3, 3, 1)
+
+            def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+                y = self.body(x)
+                return {"raw": y, "relu": torch.relu(y)}
+
+        assert counts(trace(Both(), (1, 3, 4, 4))) == {"conv": 1, "activation": 1}
+
+    def test_batch_norm_behind_an_activation_stays(self) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.BatchNorm2d(8))
+        assert counts(trace(net, (1, 3, 4, 4))) == {"conv": 1, "batch_norm": 1}
+        assert counts(trace(net, (1, 3, 4, 4), "xla")) == {"conv": 1}
+
+    def test_statistics_of_the_data_are_not_folded(self) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8))
+        assert counts(trace(net, (1, 3, 4, 4)))["batch_norm"] == 1
+
+    def test_a_convolution_takes_one_activation_only(self) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Sigmoid())
+        assert counts(trace(net, (1, 3, 4, 4))) == {"conv": 1, "activation": 1}
+
+    def test_batch_norm_before_the_convolution_stays(self) -> None:
+        net = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 1))
+        assert counts(trace(net, (1, 3, 4, 4))) == {"conv": 1, "batch_norm": 1}
+
+    def test_a_broadcast_sum_stays(self) -> None:
+        class Broadcast(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = nn.Conv2d(3, 3, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.body(x) + x.mean((2, 3), keepdim=True)
+
+        assert counts(trace(Broadcast(), (1, 3, 4, 4)))["add"] == 1
+
+    def test_what_does_not_reach_the_output_runs_in_eager_only(self) -> None:
+        class Dead(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.used, self.dead = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 5, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.dead(x)
+                result: torch.Tensor = self.used(x)
+                return result
+
+        assert counts(trace(Dead(), (1, 3, 4, 4))) == {"conv": 1}
+        assert counts(trace(Dead(), (1, 3, 4, 4), "eager")) == {"conv": 2}
+
+    def test_views_are_free_and_transposes_depend(self) -> None:
+        class Layout(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x.flatten(2).transpose(1, 2).reshape(1, -1)[:, :4] * 2
+
+        shape = (1, 3, 4, 4)
+        assert counts(trace(Layout(), shape)) == {"transpose": 1, "slice": 1, "mul": 1}
+        assert counts(trace(Layout(), shape, "xla")) == {"slice": 1, "mul": 1}
+        assert counts(trace(Layout(), shape, "eager")) == {"copy": 1, "mul": 1}
