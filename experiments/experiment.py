@@ -186,7 +186,7 @@ class Experiment:
         recorders: Sequence[Recorder],
         executor: Executor,
     ) -> Outcome:
-        return search(
+        outcome = search(
             self._strategy(pipeline),
             pipeline,
             self.config.objectives_parsed(),
@@ -196,6 +196,10 @@ class Experiment:
             recorders,
             executor,
         )
+        if outcome.progress.done == 0 and outcome.reason != "minutes":
+            why = pipeline.refusal or "they fail, or surely violate the constraints"
+            raise SearchError(f"no candidate came through: {why}")
+        return outcome
 
 
 def _check_identity(ledger: SqliteLedger, identity: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ from nas.choices import Choice, Genotype
 from nas.keys import candidate_key, digest, seed_of, training_key
 from nas.protocols import Job, SearchSpace, Stage
 from nas.task import Task
-from nas.trials import Candidate, Readings
+from nas.trials import Candidate, CandidateError, Readings
 
 ESTIMATED = "estimated_"
 
@@ -96,13 +96,12 @@ class Screen:
         self, candidate: Candidate, architecture: Genotype, config: compression.PruneConfig
     ) -> dict[str, Any]:
         from evaluators.training import seeded
-        from evaluators.workload import trace
+        from evaluators.workload import traces
 
         with seeded(seed_of(candidate.training_key, "init")):
             module = self._space.build(architecture, self._task)
         module = compression.reshape(module, config, self._task)
-        shape = (1, *self._task.input_shape)
-        return {name: trace(module, shape, lowering=name) for name in self._caches}
+        return traces(module, (1, *self._task.input_shape), [*self._caches])
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ class CandidatePipeline:
     def __init__(self, parts: Parts, folder: Path, limit_s: float) -> None:
         self._parts = parts
         self._training = parts.training.to_json()
+        self.refusal = ""
         names = [("train", ""), ("score", "")]
         names += [(f"measure.{alias}", needs) for alias, needs in parts.meters.items()]
         self.stages: Sequence[Stage] = [
@@ -190,6 +190,16 @@ class CandidatePipeline:
         return self._parts.screen(candidate)
 
     def known(self, genotype: Genotype) -> dict[str, float]:
-        """The screen for strategies: an estimate goes by the name of what it stands in for."""
-        readings = self.screen(self.candidate(genotype))
+        """The screen for strategies: an estimate goes by the name of what it stands in for.
+
+        Strategies pass over what it refuses; the last refusal is kept, in case nothing is left.
+
+        Raises:
+            CandidateError: for what cannot be built.
+        """
+        try:
+            readings = self.screen(self.candidate(genotype))
+        except CandidateError as error:
+            self.refusal = str(error)
+            raise
         return {name.removeprefix(ESTIMATED): value for name, value in readings.items()}

@@ -119,7 +119,7 @@ def test_a_resumed_search_keeps_what_results_depend_on(result):
 def test_a_bad_config_leaves_no_run(home):
     before = [run.id for run in list_runs(home)]
     with pytest.raises(ConfigError, match="unknown metric"):
-        Experiment(small_config("objectives=[{minimize: latency_ms.npu}]"), home).run()
+        Experiment(small_config("objectives=[{minimize: lateness}]"), home).run()
     with pytest.raises(ConfigError, match="strategy"):
         Experiment(small_config("strategy={kind: bayesian, populaton: 3}"), home).run()
     assert [run.id for run in list_runs(home)] == before
