@@ -116,7 +116,7 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
         identity="\n".join([cpu.model, " ".join(sorted(cpu.flags)), str(cpu.cores)]),
         uncertainty=Figure(
             4.0,
-            "assumption: float32 networks of that fit were within a factor of 1.6, int8 ones up to "
+            "assumption: float32 networks of that fit were within a factor of 1.7, int8 ones up to "
             "3.3 times slower than estimated; another machine may differ more",
         ),
         bandwidth_bytes_s={

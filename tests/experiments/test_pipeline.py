@@ -10,7 +10,7 @@ import torch
 import evaluators.compression as compression
 from evaluators.workload import trace
 from experiments.config import ConfigError, load_config
-from experiments.pipeline import CandidatePipeline, Parts
+from experiments.pipeline import CandidatePipeline, Parts, Screen
 from nas.choices import count, sample
 from tests.experiments.small import small_config
 
@@ -58,7 +58,7 @@ def test_keys_are_the_same_in_another_process(pipeline, genotypes):
     code = (
         "import json, sys, pathlib\n"
         "from experiments.config import load_config\n"
-        "from experiments.pipeline import CandidatePipeline, Parts\n"
+        "from experiments.pipeline import CandidatePipeline, Parts, Screen\n"
         "config = load_config('digits-cpu')\n"
         "pipeline = CandidatePipeline(Parts.of(config), pathlib.Path('.'), 60.0)\n"
         "print(pipeline.candidate(json.loads(sys.argv[1])).candidate_key)"
@@ -103,12 +103,13 @@ def test_strategies_see_an_estimate_by_the_objectives_name(pipeline, genotypes):
     assert known["latency_ms.cpu"] == readings["estimated_latency_ms.cpu"]
 
 
-def test_screening_leaves_the_global_generators_alone(pipeline, genotypes):
+def test_screening_leaves_the_global_generators_alone(parts, pipeline, genotypes):
     torch.manual_seed(3)
     before = torch.get_rng_state()
     state = random.getstate()
+    cold = Screen(parts.space, parts.task, parts.devices, 8)
     for genotype in genotypes[:5]:
-        pipeline.screen(pipeline.candidate(genotype))
+        cold(pipeline.candidate(genotype))
     assert torch.equal(torch.get_rng_state(), before)
     assert random.getstate() == state
 
