@@ -209,7 +209,9 @@ class BlockCache:
         key = (block.signature, block.input_shape, batch)
         part = self._known.get(key)
         if part is None:
-            with torch.random.fork_rng(devices=[]):  # new weights are drawn, and thrown away
+            from torch.random import fork_rng
+
+            with fork_rng(devices=[]):  # new weights are drawn, and thrown away
                 module = block.build()
             part = trace(module, (batch, *block.input_shape), self.lowering)
             self._known[key] = part
