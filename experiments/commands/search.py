@@ -1,0 +1,18 @@
+"""``nas search``: a new search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.commands.watching import watch
+from experiments.experiment import Experiment
+
+
+def run(name: str, overrides: Sequence[str]) -> int:
+    """Check the experiment, search, and show the front.
+
+    Raises:
+        ConfigError: before anything is written.
+    """
+    experiment = Experiment.from_yaml(name, overrides)
+    return watch(experiment.config, experiment.run)

@@ -1,0 +1,132 @@
+"""A search as the command line shows it: progress, MLflow beside it, the front at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+from rich.console import Console
+
+from experiments.commands.output import FINE, Output, hints, second_look, show_front
+from experiments.config import ExperimentConfig
+from experiments.experiment import MakeRecorder, Result
+from experiments.fronts import run_front
+from experiments.progress import ProgressRecorder
+from experiments.recorder import MlflowRecorder
+from experiments.runs import Run
+from experiments.tables import duration
+from experiments.tracking import is_server
+from nas.protocols import Recorder
+
+FAILED = 1
+ENDED = {
+    "trials": "the budget of trials is spent",
+    "minutes": "the time is up",
+    "rejected": "too many candidates were rejected before training",
+    "exhausted": "there is nothing left to try",
+}
+
+Start = Callable[[Sequence[MakeRecorder]], Result]
+
+
+class Watch:
+    """The recorders of one search. A context manager, which gives the terminal back.
+
+    Args:
+        config: of the search.
+        console: where progress and warnings go; standard error where None.
+    """
+
+    def __init__(self, config: ExperimentConfig, console: Console | None = None) -> None:
+        self._config, self._console = config, console or Console(stderr=True, highlight=False)
+        self._terminal = ExitStack()
+        self.run: Run | None = None
+        self.mlflow: MlflowRecorder | None = None
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end("failed")
+
+    @property
+    def makers(self) -> list[MakeRecorder]:
+        """What the experiment calls once there is a run."""
+        return [self._show, self._follow] if self._config.tracking.enabled else [self._show]
+
+    def _show(self, run: Run) -> Recorder:
+        self.run = run
+        self.say(f"run {run.id} in {run.home}")
+        with run.ledger() as ledger:
+            known = ledger.trials()
+        budget = self._config.budget
+        progress = ProgressRecorder(
+            self._config.objectives_parsed(), budget.trials, budget.minutes, known, self._console
+        )
+        return self._terminal.enter_context(progress)
+
+    def _follow(self, run: Run) -> Recorder:
+        self.mlflow = MlflowRecorder(run, on_problem=self.say)
+        return self.mlflow
+
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        self._console.print(f"nas: {text}", soft_wrap=True, markup=False)
+
+    def give_back(self) -> None:
+        """Stop the live view."""
+        self._terminal.close()
+
+    def end(self, status: Literal["finished", "interrupted", "failed"]) -> str:
+        """Bring MLflow to the end, once; returns its link, empty where there is none."""
+        self.give_back()
+        return "" if self.mlflow is None else self.mlflow.close(status)
+
+
+def watch(config: ExperimentConfig, start: Start) -> int:
+    """See a search through.
+
+    Args:
+        config: of the search.
+        start: runs it with the recorders that the given functions make.
+
+    Returns:
+        The exit code; 1 after Ctrl-C, which says how to go on.
+
+    Raises:
+        NothingFound: when no trial was fit for the front.
+    """
+    with Watch(config) as watching:
+        try:
+            result = start(watching.makers)
+        except KeyboardInterrupt:
+            if watching.run is None:
+                raise
+            watching.give_back()
+            kept = "interrupted; everything finished is kept"
+            watching.say(f"{kept}; to go on: nas resume {watching.run.id}")
+            watching.end("interrupted")
+            return FAILED
+        link = watching.end("finished")
+    _report(result, link, watching.mlflow)
+    return FINE
+
+
+def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
+    output, run, progress = Output(), result.run, result.outcome.progress
+    why, time = ENDED[result.outcome.reason], duration(progress.elapsed_s)
+    output.line(f"{progress.scored} trials in {time}, {progress.repeats} repeats: {why}")
+    front = run_front(run)
+    show_front(output, front, second_look(run), f"Front of {run.id}: {len(front.trials)} points")
+    output.line()
+    next_steps = [(f"nas export {run.id}", "writes the knee of the front, checked")]
+    if link:
+        output.line(f"MLflow: {link}")
+        if mlflow is not None and not is_server(mlflow.uri):
+            next_steps.insert(0, ("nas ui", "starts MLflow, which answers at that link"))
+    elif mlflow is not None:
+        next_steps.insert(0, (f"nas sync {run.id}", "writes to MLflow once it can be reached"))
+    next_steps.append((f"nas front {run.id}", "shows this again"))
+    output.line(f"Run: {run.id}")
+    hints(output, next_steps)

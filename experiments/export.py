@@ -1,0 +1,182 @@
+"""Writes one network of a run to a folder: the file that was scored, checked, and its papers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import loading
+from experiments.fronts import bounds
+from experiments.fronts import pick as pick_trial
+from experiments.model_card import model_card
+from experiments.runs import Run
+from experiments.stages import RunFiles
+from experiments.verification import (
+    Verification,
+    VerificationError,
+    check_network,
+    measure_again,
+    passed,
+    verify,
+)
+from experiments.wiring import build_devices, build_task
+from nas.trials import Trial
+
+MODEL, VERIFICATION = "model.onnx", "verification.json"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Args:
+        folder: where it lies.
+        trial: which one.
+        verification: what was checked, and the warnings.
+    """
+
+    folder: Path
+    trial: Trial
+    verification: Verification
+
+
+def export(
+    run: Run,
+    out: str | Path | None = None,
+    pick: str | int = "knee",
+    minimum: Mapping[str, float] | None = None,
+    maximum: Mapping[str, float] | None = None,
+    force: bool = False,
+) -> ExportReport:
+    """Write the picked network, checked. Either all of it is there afterwards, or nothing new.
+
+    Args:
+        run: a search, finished or not.
+        out: the folder; None: ``export`` in that of the run. An earlier export is replaced.
+        pick: ``knee``, ``fastest``, ``most-accurate`` or the number of a trial.
+        minimum: metrics that must be at least a value, for example ``{"accuracy": 0.97}``.
+        maximum: metrics that must be at most a value.
+        force: write into a folder that holds other things; files of the same names are replaced.
+
+    Raises:
+        ValueError: for a pick or a metric that does not exist, or a folder with other things.
+        NothingFound: when no trial passes.
+        VerificationError: when something does not come out as recorded.
+    """
+    folder = (Path(out) if out is not None else run.path / "export").resolve()
+    filters = bounds(minimum or {}, maximum or {})
+    objectives, constraints = run.config.objectives_parsed(), run.config.constraints_parsed()
+    with run.ledger() as ledger:
+        trials = ledger.trials()
+    trial = pick_trial(trials, objectives, str(pick), filters, constraints)
+    _check_target(folder, force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
+        new = Path(scratch) / "new"
+        new.mkdir()
+        verification = _write(new, run, trial)
+        _install(new, folder)
+    return ExportReport(folder, trial, verification)
+
+
+def _check_target(folder: Path, force: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, but an export is a folder")
+    strange = sorted(_strangers(folder))
+    if strange and not force:
+        raise ValueError(
+            f"{folder} holds other things than an export ({', '.join(strange[:3])}); "
+            "choose another folder, or force it"
+        )
+
+
+def _strangers(folder: Path) -> set[str]:
+    """What lies in a folder and belongs to no export."""
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return names - _listed(folder)
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files of the export that lies in a folder."""
+    try:
+        record = json.loads((folder / VERIFICATION).read_text(encoding="utf-8"))
+        return {str(name) for name in record["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _write(folder: Path, run: Run, trial: Trial) -> Verification:
+    data, (artifact, outputs, weights) = build_task(run.config), _sources(run, trial)
+    model, validation = folder / MODEL, data.validation
+    shutil.copyfile(artifact, model)
+    verification = verify(model, trial, run, data, outputs)
+    np.savez_compressed(
+        folder / "validation.npz", inputs=validation.inputs, labels=validation.labels
+    )
+    description = loading.describe(run.config, data.task, data.preprocessing, trial.genotype)
+    loading.write(folder, description, weights)
+    network = passed(trial, check_network(folder, trial, data, outputs))
+    latencies, warnings = measure_again(model, trial, build_devices(run.config))
+    verification = replace(
+        verification,
+        checks=(*verification.checks, *network),
+        latencies=latencies,
+        warnings=warnings,
+    )
+    card = model_card(run, trial, data, verification)
+    (folder / "model_card.md").write_text(card, encoding="utf-8")
+    _write_records(folder, run, trial, verification)
+    return verification
+
+
+def _sources(run: Run, trial: Trial) -> tuple[Path, Path, Path]:
+    """The artifact, its outputs at scoring, and the float weights that it was made from."""
+    if trial.artifact is None:
+        raise VerificationError(f"trial {trial.number} has no artifact")
+    files, sha256 = RunFiles(run.path), trial.artifact.sha256
+    sources = files.artifact(sha256), files.outputs(sha256), files.compressed(trial.candidate_key)
+    for source in sources:
+        if not source.is_file():
+            raise VerificationError(f"trial {trial.number}: {source} is not there any more")
+    return sources
+
+
+def _write_records(folder: Path, run: Run, trial: Trial, verification: Verification) -> None:
+    _write_json(folder / "genotype.json", dict(trial.genotype))
+    _write_json(folder / "metrics.json", _metrics(run, trial, verification))
+    names = sorted([VERIFICATION, *(path.name for path in folder.iterdir())])
+    _write_json(folder / VERIFICATION, {**verification.to_json(), "files": names})
+
+
+def _metrics(run: Run, trial: Trial, verification: Verification) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "trial": trial.number,
+        "artifact_sha256": trial.artifact.sha256 if trial.artifact else None,
+        "metrics": dict(trial.metrics),
+        "provenance": {name: p.to_json() for name, p in trial.provenance.items()},
+        "test_accuracy": verification.test_accuracy,
+    }
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _install(new: Path, folder: Path) -> None:
+    """Put the finished files in place of an earlier export, beside anything else that is there."""
+    if _strangers(folder):
+        for path in new.iterdir():
+            os.replace(path, folder / path.name)
+        return
+    if folder.exists():
+        os.replace(folder, new.with_name("old"))
+    os.replace(new, folder)
