@@ -18,6 +18,7 @@ from experiments.pipeline import CandidatePipeline, Parts
 from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
+from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
 from nas.search import Budget, Outcome, SearchError, search
 from nas.trials import Trial
@@ -207,6 +208,7 @@ def _check_identity(ledger: SqliteLedger, identity: Mapping[str, str]) -> None:
     known = ledger.get_meta("identity")
     if known is None:
         ledger.set_meta("identity", dict(identity))
+        ledger.set_meta("space_hash", digest({**identity, "data": ""}))
     for what, value in (known or {}).items():
         if identity.get(what) != value:
             raise ConfigError(f"the {what} changed since this search began; start a new search")
