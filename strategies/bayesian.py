@@ -1,0 +1,200 @@
+"""Bayesian search: Optuna's multivariate, multi-objective tree-structured Parzen estimator."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.choices import Choice, Genotype, Value
+from nas.objectives import Constraint, Objective
+from nas.registry import unknown
+from strategies.base import BaseStrategy, Screen
+from strategies.history import INACTIVE, Code, Observation, scaled
+from strategies.options import check_whole
+from strategies.variation import mutate
+
+SAMPLERS = ("tpe",)
+
+STUDY = "scratch"
+
+PROPOSALS_AN_ASK = 4
+"""How often the model is asked while what it proposes is known already or ruled out."""
+
+TRIALS_AN_ASK = 1000
+"""Results times proposals: with more results the model is asked less often, an ask stays cheap."""
+
+MUTANTS_AN_ASK = 32
+"""One-step mutants of its last proposal, before random genotypes take over."""
+
+WORST_VIOLATION = sys.float_info.max
+
+
+class _Indices(CategoricalDistribution):
+    """Categories 0, 1, ...: looking up the index of a value would be a third of an ask's time."""
+
+    def to_internal_repr(self, param_value_in_external_repr: Any) -> float:
+        return float(param_value_in_external_repr)
+
+
+class _Scratch(optuna.storages.InMemoryStorage):
+    """A study whose trials are put there for one ask: adding them one by one copies each."""
+
+    def __init__(self, objectives: int) -> None:
+        super().__init__()
+        self.trials: list[FrozenTrial] = []
+        with _quiet():
+            self.create_new_study([StudyDirection.MINIMIZE] * objectives, STUDY)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        return [t for t in self.trials if states is None or t.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """The sampler tells other processes of its proposal; there are none."""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna announces each study; its verbosity is left as the user set it."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+class BayesianStrategy(BaseStrategy):
+    """TPE on a scratch study that is filled anew for each ask, with a sampler seeded for it.
+
+    - A choice is a category, ordered or not: integers modeled by Gaussians found worse fronts on
+      networks with widths and depths. A conditional choice has one category more, for "not made",
+      so that all choices are in every trial and are modeled jointly.
+    - Costs are scaled to [0, 1] by what was told. Trials with violations compete by these alone.
+    - A cost that is unknown in a feasible trial (its training was stopped because it was losing)
+      counts as the worst one seen. Failed trials count as the worst violation: the model must
+      learn to stay away from them, and Optuna leaves failed trials out.
+    - Pending genotypes are among the bad ones until they are told (constant liar).
+
+    Args:
+        choices: see `BaseStrategy`.
+        objectives: see `BaseStrategy`.
+        seed: see `BaseStrategy`.
+        screen: see `BaseStrategy`.
+        constraints: see `BaseStrategy`.
+        sampler: ``"tpe"``.
+        startup: genotypes told before the model is asked; random ones until then.
+        candidates: drawn from the model for one proposal.
+
+    Raises:
+        ValueError: for an option that cannot be.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        objectives: Sequence[Objective],
+        seed: int,
+        screen: Screen | None = None,
+        constraints: Sequence[Constraint] = (),
+        *,
+        sampler: str = "tpe",
+        startup: int = 10,
+        candidates: int = 24,
+    ) -> None:
+        super().__init__(choices, objectives, seed, screen, constraints)
+        if sampler not in SAMPLERS:
+            raise ValueError(unknown("sampler", sampler, SAMPLERS))
+        self._startup = check_whole("startup", startup, 1)
+        self._candidates = check_whole("candidates", candidates, 1)
+        self._space: dict[str, BaseDistribution] = {
+            choice.name: _Indices(range(len(choice.options) + bool(choice.when)))
+            for choice in self._choices
+            if len(choice.options) > 1
+        }
+        self._storage = _Scratch(len(objectives))
+        self._trials: dict[Code, FrozenTrial] = {}
+
+    def _learn(self, observation: Observation) -> None:
+        known = self._trials.get(observation.code)
+        number = len(self._trials) if known is None else known.number
+        violation = min(observation.violation, WORST_VIOLATION)
+        self._trials[observation.code] = self._trial(
+            observation.code,
+            number,
+            state=TrialState.COMPLETE,
+            values=[0.0] * len(self._objectives),
+            constraints={"violation": violation} if violation else None,
+        )
+
+    def _trial(self, code: Code, number: int, **fields: Any) -> FrozenTrial:
+        params = {
+            choice.name: len(choice.options) if index == INACTIVE else index
+            for choice, index in zip(self._choices, code, strict=True)
+            if choice.name in self._space
+        }
+        trial = create_trial(params=params, distributions=self._space, **fields)
+        trial.number = number
+        return trial
+
+    def _propose(self, rng: random.Random) -> Iterator[Genotype]:
+        if not self._space or len(self._trials) < self._startup:
+            return
+        self._fill_study()
+        sampler = optuna.samplers.TPESampler(
+            seed=rng.getrandbits(32),
+            multivariate=True,
+            n_startup_trials=0,
+            n_ei_candidates=self._candidates,
+        )
+        study = optuna.load_study(study_name=STUDY, storage=self._storage, sampler=sampler)
+        trial = create_trial(state=TrialState.RUNNING)
+        proposal: Genotype = {}
+        for _ in range(max(1, min(PROPOSALS_AN_ASK, TRIALS_AN_ASK // len(self._trials)))):
+            proposal = self._genotype(sampler.sample_relative(study, trial, self._space), rng)
+            yield proposal
+        for _ in range(MUTANTS_AN_ASK):
+            yield mutate(self._choices, proposal, rng)
+
+    def _fill_study(self) -> None:
+        """Put what was told and what is pending into the study, the costs scaled anew."""
+        for trial, costs in zip(self._trials.values(), self._scaled_costs(), strict=True):
+            trial.values = list(costs)
+        told, waiting = list(self._trials.values()), self._history.pending
+        self._storage.trials = told + [
+            self._trial(code, len(told) + i, state=TrialState.RUNNING)
+            for i, code in enumerate(waiting)
+        ]
+
+    def _scaled_costs(self) -> list[tuple[float, ...]]:
+        """One row a genotype told; unknown costs are the worst ones known."""
+        nothing = (None,) * len(self._objectives)
+        rows = [observation.costs or nothing for observation in self._history.observations]
+        columns = []
+        for column in zip(*rows, strict=True):
+            worst = max((cost for cost in column if cost is not None), default=0.0)
+            columns.append([worst if cost is None else cost for cost in column])
+        return scaled(list(zip(*columns, strict=True)))
+
+    def _genotype(self, proposal: dict[str, int], rng: random.Random) -> Genotype:
+        """The genotype proposed; a choice that is active, though the model says not, is drawn."""
+        genotype: dict[str, Value] = {}
+        for choice in self._choices:
+            if choice.is_active(genotype):
+                index = proposal.get(choice.name, 0)
+                if index == len(choice.options):
+                    index = rng.randrange(index)
+                genotype[choice.name] = choice.options[index]
+        return genotype

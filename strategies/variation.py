@@ -1,0 +1,69 @@
+"""Steps through a space, large and small, that stay legal where choices depend on each other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from nas.choices import Choice, Genotype, Value
+
+NEIGHBOUR_SHARE = 0.8
+"""Of the steps of an ordered choice, those to the next option up or down."""
+
+
+def _step(choice: Choice, value: Value, rng: random.Random) -> Value:
+    """Another option: of an ordered choice mostly the next one up or down, else any."""
+    index = choice.options.index(value)
+    if choice.ordered and rng.random() < NEIGHBOUR_SHARE:
+        near = [i for i in (index - 1, index + 1) if 0 <= i < len(choice.options)]
+        return choice.options[rng.choice(near)]
+    return rng.choice([*choice.options[:index], *choice.options[index + 1 :]])
+
+
+def mutate(choices: Sequence[Choice], genotype: Genotype, rng: random.Random) -> dict[str, Value]:
+    """The genotype with one active choice changed.
+
+    Args:
+        choices: the space.
+        genotype: canonical.
+        rng: of all randomness.
+
+    Returns:
+        A canonical genotype: choices that become active are drawn at random. The same one where
+        no active choice has a second option.
+    """
+    free = [c.name for c in choices if c.name in genotype and len(c.options) > 1]
+    changed = rng.choice(free) if free else None
+    mutant: dict[str, Value] = {}
+    for choice in choices:
+        if not choice.is_active(mutant):
+            continue
+        if choice.name not in genotype:
+            mutant[choice.name] = rng.choice(choice.options)
+        elif choice.name == changed:
+            mutant[choice.name] = _step(choice, genotype[choice.name], rng)
+        else:
+            mutant[choice.name] = genotype[choice.name]
+    return mutant
+
+
+def cross(
+    choices: Sequence[Choice], one: Genotype, other: Genotype, rng: random.Random
+) -> dict[str, Value]:
+    """A child with each choice from either parent (uniform crossover).
+
+    Args:
+        choices: the space.
+        one: a canonical genotype.
+        other: another one.
+        rng: of all randomness.
+
+    Returns:
+        A canonical genotype; a choice that only it makes is drawn at random.
+    """
+    child: dict[str, Value] = {}
+    for choice in choices:
+        if choice.is_active(child):
+            offers = [parent[choice.name] for parent in (one, other) if choice.name in parent]
+            child[choice.name] = rng.choice(offers or choice.options)
+    return child
