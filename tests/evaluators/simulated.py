@@ -1,0 +1,94 @@
+"""A machine whose time is made up: its clock, and sessions whose calls cost what a test says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluators.runtimes import Model, Session
+
+Cost = Callable[[int], float]
+"""``cost(i)``: nanoseconds of CPU time of the i-th call."""
+
+
+@dataclass(eq=False)
+class Machine:
+    """Its clock and what runs on it.
+
+    Args:
+        slowdown: of everything, in CPU time.
+        waiting: wall time by CPU time.
+        hidden: the share of CPU time that other threads spend, unseen by the thread's clock.
+    """
+
+    slowdown: float = 1.0
+    waiting: float = 1.0
+    hidden: float = 0.0
+    costs: dict[str, Cost] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    loaded: list[tuple[str, str, int]] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+    _cpu: float = 0.0
+    _wall: float = 0.0
+    _calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def cpu_ns(self) -> int:
+        return round(self._cpu)
+
+    def wall_ns(self) -> int:
+        return round(self._wall)
+
+    def call(self, name: str) -> Callable[[], None]:
+        def run() -> None:
+            cost = self.costs[name](self._calls[name]) * self.slowdown
+            self._calls[name] += 1
+            self._cpu += cost * (1 - self.hidden)
+            self._wall += cost * self.waiting
+            self.log.append(name)
+
+        return run
+
+    def load(self, model: Model, runtime: str = "onnxruntime", threads: int = 1) -> Session:
+        """Stands in for `runtimes.load`; bytes are the reference network."""
+        name = "reference" if isinstance(model, bytes) else str(model)
+        self.loaded.append((name, runtime, threads))
+        return SimulatedSession(self, name)
+
+
+class SimulatedSession(Session):
+    input_name, input_shape, fixed_batch = "input", (1, 4, 4), None
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        self.machine, self.name = machine, name
+
+    @classmethod
+    def version(cls) -> str:
+        return "simulated 1.0"
+
+    def run(self, inputs: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        raise NotImplementedError
+
+    def bind(self, inputs: npt.ArrayLike) -> Callable[[], object]:
+        self.machine.shapes[self.name] = np.shape(inputs)
+        return self.machine.call(self.name)
+
+    def close(self) -> None:
+        self.machine.closed.append(self.name)
+
+
+def steady(ns: float) -> Cost:
+    """Every call costs the same."""
+    return lambda _: ns
+
+
+def by_block(base_ns: float, factors: list[float]) -> Cost:
+    """A call so long that a block is two warm-ups and one timed call, after one call to find out.
+
+    The k-th block costs ``base_ns * factors[k]``.
+    """
+    return lambda i: base_ns * factors[max(i - 1, 0) // 3 % len(factors)]
