@@ -134,6 +134,8 @@ class _Trainer:
         self.training = _Arrays(data.train, data.preprocessing, device)
         self.validation = _Arrays(data.validation, data.preprocessing, device)
         self.generator = torch.Generator().manual_seed(seed)
+        if device.type == "cpu" and self.training.inputs.ndim == 4:
+            _use_channels_last(module, self.training.inputs[:2])
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         if not self.parameters:
             raise CandidateError("the network has nothing to train")
@@ -176,6 +178,19 @@ class _Trainer:
                 f"the network must give (batch, {self.outputs}), but gave {tuple(logits.shape)} "
                 f"for a batch of {batch}"
             )
+
+
+def _use_channels_last(module: nn.Module, inputs: Tensor) -> None:
+    """Lay out weights so that a CPU convolves in half the time.
+
+    A module that uses ``view`` may fail with that; it trains as it is, and as slowly.
+    """
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with torch.no_grad():
+            module.eval()(inputs)
+    except RuntimeError:
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.SGD:
@@ -247,7 +262,7 @@ def train(
             if report is not None and not report(epoch, metrics):
                 stopped = True
                 break
-    module.cpu().eval()
+    module.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     seconds = time.perf_counter() - start
     return TrainingReport(
         len(losses), tuple(losses), tuple(accuracies), seconds, stopped, device.type

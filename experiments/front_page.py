@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from experiments.fronts import LATENCY, knee
-from experiments.pictures import Plot, front_figure, panels_of, to_svg
+from experiments.fronts import knee
+from experiments.pictures import Plot, front_figure, latencies_of, panels_of, to_svg
 from nas.trials import Trial
 
 FIRST = ("accuracy", "accuracy_noise", "accuracy_impulse", "size_kb", "size_kb_compressed", "macs")
@@ -24,7 +24,8 @@ svg { width: 100%; height: auto; max-width: 62rem } svg text { font-family: syst
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); text-align: right;
          vertical-align: top; white-space: nowrap }
-th { font-weight: 600; font-size: .85rem; vertical-align: bottom; white-space: normal } td:last-child { text-align: left }
+th { font-weight: 600; font-size: .85rem; vertical-align: bottom; white-space: normal }
+td:last-child { text-align: left }
 tr.knee { background: var(--knee) } tr.lit { background: #e6f0fa }
 small { display: block; color: var(--soft); font-weight: 400; font-size: .75rem }
 details { max-width: 26rem; white-space: normal } summary { color: var(--soft); cursor: pointer }
@@ -110,15 +111,14 @@ def number_text(metric: str, value: float) -> str:
     return f"{value:,.0f}" if metric in ("macs", "params") else f"{value:.4g}"
 
 
-def _columns(trials: Sequence[Trial]) -> list[str]:
-    names = {name for trial in trials for name in trial.metrics}
-    latencies = dict.fromkeys(n for t in trials for n in t.metrics if n.startswith(LATENCY))
-    return [*(name for name in FIRST if name in names), *latencies]
+def _columns(plot: Plot) -> list[str]:
+    names = {name for trial in plot.front.trials for name in trial.metrics}
+    return [name for name in (*FIRST, *latencies_of(plot)) if name in names]
 
 
 def _table(plot: Plot, best: Trial | None) -> str:
     trials = plot.front.trials
-    names = _columns(trials)
+    names = _columns(plot)
     labels = {panel.metric: panel for panel in panels_of([plot])}
     head = "".join(f"<th>{_breakable(name)}{_label(name, labels)}</th>" for name in names)
     rows = "".join(_row(trial, names, trial is best) for trial in trials)

@@ -146,6 +146,8 @@ class Mirror:
             tags, new = self._parent_tags(), now.trials[complete:]
             if latest is not None:
                 tags["nas.continues"] = latest.run_id
+                if latest.status == "RUNNING":  # killed while its front was being written
+                    self._store.end(latest.run_id, "KILLED", now.end_ms)
             start_ms = min((now.asked_ms[t.number] for t in new), default=now.start_ms)
             latest, complete = self._store.create(self._run.id, tags, start_ms), 0
         missing = self._parent_params().items() - latest.params.items()
@@ -180,6 +182,7 @@ class Mirror:
 
     def _parent_params(self) -> dict[str, str]:
         config: dict[str, Any] = self._run.config.model_dump(mode="json")
+        del config["tracking"]  # says nothing about the search, and may hold a password
         environment = dict(self._run.environment)
         return dict(flattened({**config, "environment": environment}))
 

@@ -100,6 +100,14 @@ def quality_of(objectives: Sequence[Objective]) -> str:
     return next((o.metric for o in objectives if o.direction == "maximize"), "accuracy")
 
 
+def latencies_of(plot: Plot) -> list[str]:
+    """The latencies that are known of its trials, those that were searched for first."""
+    trials = (*plot.front.trials, *plot.others)
+    known = dict.fromkeys(n for t in trials for n in t.metrics if n.startswith(LATENCY))
+    wanted = [o.metric for o in plot.front.objectives if o.metric in known]
+    return list(dict.fromkeys([*wanted, *known]))
+
+
 def panel_of(plot: Plot, metric: str) -> Panel | None:
     """The panel where a plot's values of a metric belong, None where it has none."""
     trial = next((t for t in (*plot.front.trials, *plot.others) if metric in t.metrics), None)
@@ -116,8 +124,7 @@ def panel_of(plot: Plot, metric: str) -> Panel | None:
 
 def panels_of(plots: Sequence[Plot]) -> list[Panel]:
     """The panels that show everything: one a device, else one for each other objective."""
-    trials = [t for plot in plots for t in (*plot.front.trials, *plot.others)]
-    names = dict.fromkeys(n for t in trials for n in t.metrics if n.startswith(LATENCY))
+    names = dict.fromkeys(name for plot in plots for name in latencies_of(plot))
     if not names:
         quality = quality_of(plots[0].front.objectives)
         names = dict.fromkeys(o.metric for p in plots for o in p.front.objectives)
@@ -136,7 +143,7 @@ def front_figure(plot: Plot, title: bool = True) -> Figure:
     """
     figure = _figure([plot])
     if title:
-        figure.suptitle(plot.label, x=0.01, ha="left", fontsize=11)
+        figure.suptitle(plot.label, x=0.01, ha="left", fontsize=11, color=INK)
     return figure
 
 

@@ -60,11 +60,12 @@ class _Worker:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         with (run.path / LOG_FILE).open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(run.path), uri, run.config.tracking_experiment],
+                [sys.executable, "-m", WORKER, str(run.path), run.config.tracking_experiment],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**environment(*patience), "PYTHONPATH": path},
+                # Not as an argument: an address may hold a password, and arguments are public.
+                env={**environment(*patience), "PYTHONPATH": path, "MLFLOW_TRACKING_URI": uri},
             )
         self._input = cast(IO[bytes], self._process.stdin)
         os.set_blocking(self._input.fileno(), False)
@@ -202,9 +203,9 @@ def sync(run: Run, uri: str | None = None, timeout_s: float = 600.0) -> SyncRepo
     finally:
         worker.close()
     if not in_time:
-        raise TrackingError(f"MLflow at {uri} did not answer within {timeout_s:g} s")
+        raise TrackingError(f"MLflow did not answer within {timeout_s:g} s")
     why = f"writing broke off, see {run.path / LOG_FILE}"
-    last = answers[-1] if answers else {"error": why}
+    last: Answer = answers[-1] if answers else {"error": why}
     if last["error"]:
         raise TrackingError(f"MLflow: {last['error']}")
     return SyncReport(_link(uri, last), uri, last["children"])

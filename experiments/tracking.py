@@ -120,12 +120,14 @@ def ui_command(uri: str, port: int = UI_PORT) -> tuple[list[str], dict[str, str]
     """
     if is_server(uri):
         raise ValueError(f"{link(uri, '0').partition('#')[0]} is a server already; open it")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
     folder = artifact_folder(uri)
     if folder is not None:
         command += ["--artifacts-destination", folder.as_uri()]
-    return command, {**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # The store not as an argument: it may hold a password, and arguments are public.
+    said = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return command, {**environment(), **said}
 
 
 def connect(uri: str, experiment: str) -> Store:

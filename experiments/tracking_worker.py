@@ -1,4 +1,4 @@
-"""The process that writes a search to MLflow: ``python -m experiments.tracking_worker RUN URI``.
+"""The process that writes a search to MLflow: ``python -m experiments.tracking_worker RUN``.
 
 A process of its own, because MLflow takes seconds to import, tens of milliseconds a trial, and a
 server that hangs must not be felt by the search. It is told on its standard input, a line each:
@@ -113,8 +113,8 @@ def lock(run: Run, wait_s: float = LOCK_WAIT_S) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run with the folder of the run, the tracking URI and the name of the experiment."""
-    folder, uri, experiment = arguments
+    """Write a run, given its folder and the experiment, to ``MLFLOW_TRACKING_URI``."""
+    (folder, experiment), uri = arguments, os.environ["MLFLOW_TRACKING_URI"]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which says `end`
     # What libraries print goes where errors go; the answers have their own descriptor.
     answers = os.fdopen(os.dup(1), "w", buffering=1)

@@ -96,7 +96,7 @@ class BaseStrategy(ABC):
         Raises:
             Exhausted: when there is none left that can be built.
         """
-        state = f"{self._seed}/{self._history.told}/{len(self._history.pending)}"
+        state = f"{self._seed}/{self._history.told}/{self._history.pending}"
         rng = random.Random(seed_of(state, "ask"))
         drawn = (sample(self._choices, rng) for _ in range(RANDOM_TRIES))
         left = _shuffled(self._choices, rng)

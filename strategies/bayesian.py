@@ -17,7 +17,7 @@ from nas.choices import Choice, Genotype, Value
 from nas.objectives import Constraint, Objective
 from nas.registry import unknown
 from strategies.base import BaseStrategy, Screen
-from strategies.history import INACTIVE, Code, Observation, scaled
+from strategies.history import INACTIVE, Code, Observation, completed, scaled
 from strategies.options import check_whole
 from strategies.variation import mutate
 
@@ -61,9 +61,6 @@ class _Scratch(optuna.storages.InMemoryStorage):
     ) -> list[FrozenTrial]:
         return [t for t in self.trials if states is None or t.state in states]
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """The sampler tells other processes of its proposal; there are none."""
-
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
@@ -86,7 +83,8 @@ class BayesianStrategy(BaseStrategy):
     - A cost that is unknown in a feasible trial (its training was stopped because it was losing)
       counts as the worst one seen. Failed trials count as the worst violation: the model must
       learn to stay away from them, and Optuna leaves failed trials out.
-    - Pending genotypes are among the bad ones until they are told (constant liar).
+    - Pending genotypes are only kept from being proposed again. Among the bad ones until they are
+      told (constant liar) they changed nothing, on three toy spaces with four workers.
 
     Args:
         choices: see `BaseStrategy`.
@@ -128,26 +126,21 @@ class BayesianStrategy(BaseStrategy):
         self._trials: dict[Code, FrozenTrial] = {}
 
     def _learn(self, observation: Observation) -> None:
-        known = self._trials.get(observation.code)
-        number = len(self._trials) if known is None else known.number
+        params = {
+            choice.name: len(choice.options) if index == INACTIVE else index
+            for choice, index in zip(self._choices, observation.code, strict=True)
+            if choice.name in self._space
+        }
         violation = min(observation.violation, WORST_VIOLATION)
-        self._trials[observation.code] = self._trial(
-            observation.code,
-            number,
-            state=TrialState.COMPLETE,
+        trial = create_trial(
+            params=params,
+            distributions=self._space,
             values=[0.0] * len(self._objectives),
             constraints={"violation": violation} if violation else None,
         )
-
-    def _trial(self, code: Code, number: int, **fields: Any) -> FrozenTrial:
-        params = {
-            choice.name: len(choice.options) if index == INACTIVE else index
-            for choice, index in zip(self._choices, code, strict=True)
-            if choice.name in self._space
-        }
-        trial = create_trial(params=params, distributions=self._space, **fields)
-        trial.number = number
-        return trial
+        known = self._trials.get(observation.code)
+        trial.number = known.number if known else len(self._trials)
+        self._trials[observation.code] = trial
 
     def _propose(self, rng: random.Random) -> Iterator[Genotype]:
         if not self._space or len(self._trials) < self._startup:
@@ -158,6 +151,7 @@ class BayesianStrategy(BaseStrategy):
             multivariate=True,
             n_startup_trials=0,
             n_ei_candidates=self._candidates,
+            constant_liar=False,
         )
         study = optuna.load_study(study_name=STUDY, storage=self._storage, sampler=sampler)
         trial = create_trial(state=TrialState.RUNNING)
@@ -169,24 +163,12 @@ class BayesianStrategy(BaseStrategy):
             yield mutate(self._choices, proposal, rng)
 
     def _fill_study(self) -> None:
-        """Put what was told and what is pending into the study, the costs scaled anew."""
-        for trial, costs in zip(self._trials.values(), self._scaled_costs(), strict=True):
+        """Put what was told into the study, the costs scaled by all of them."""
+        unknown = (None,) * len(self._objectives)
+        rows = [observation.costs or unknown for observation in self._history.observations]
+        self._storage.trials = list(self._trials.values())
+        for trial, costs in zip(self._storage.trials, scaled(completed(rows)), strict=True):
             trial.values = list(costs)
-        told, waiting = list(self._trials.values()), self._history.pending
-        self._storage.trials = told + [
-            self._trial(code, len(told) + i, state=TrialState.RUNNING)
-            for i, code in enumerate(waiting)
-        ]
-
-    def _scaled_costs(self) -> list[tuple[float, ...]]:
-        """One row a genotype told; unknown costs are the worst ones known."""
-        nothing = (None,) * len(self._objectives)
-        rows = [observation.costs or nothing for observation in self._history.observations]
-        columns = []
-        for column in zip(*rows, strict=True):
-            worst = max((cost for cost in column if cost is not None), default=0.0)
-            columns.append([worst if cost is None else cost for cost in column])
-        return scaled(list(zip(*columns, strict=True)))
 
     def _genotype(self, proposal: dict[str, int], rng: random.Random) -> Genotype:
         """The genotype proposed; a choice that is active, though the model says not, is drawn."""

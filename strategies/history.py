@@ -76,9 +76,9 @@ class History:
         return list(self._observations.values())
 
     @property
-    def pending(self) -> list[Code]:
-        """What was asked for and not told yet, sorted: the order of asking does not matter."""
-        return sorted(self._pending)
+    def pending(self) -> int:
+        """The number of genotypes that were asked for and are not told yet."""
+        return len(self._pending)
 
     def encode(self, genotype: Genotype) -> Code:
         """The code of a canonical genotype."""
@@ -144,6 +144,19 @@ class History:
 
 def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
+
+
+def completed(rows: Sequence[Costs]) -> list[tuple[float, ...]]:
+    """Costs with the worst one known of an objective in place of each unknown one.
+
+    Args:
+        rows: (observations, objectives).
+    """
+    columns = []
+    for column in zip(*rows, strict=True):
+        worst = max((cost for cost in column if cost is not None), default=0.0)
+        columns.append([worst if cost is None else cost for cost in column])
+    return list(zip(*columns, strict=True))
 
 
 def scaled(rows: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:

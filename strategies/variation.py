@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 from nas.choices import Choice, Genotype, Value
 
-NEIGHBOUR_SHARE = 0.8
-"""Of the steps of an ordered choice, those to the next option up or down."""
+NEAR_SHARE = 0.8
+"""Of the steps of an ordered choice, those to an option near by."""
+
+REACH = 8
+"""Near is the next option up or down; of more than that many options an eighth of them."""
 
 
 def _step(choice: Choice, value: Value, rng: random.Random) -> Value:
-    """Another option: of an ordered choice mostly the next one up or down, else any."""
-    index = choice.options.index(value)
-    if choice.ordered and rng.random() < NEIGHBOUR_SHARE:
-        near = [i for i in (index - 1, index + 1) if 0 <= i < len(choice.options)]
-        return choice.options[rng.choice(near)]
-    return rng.choice([*choice.options[:index], *choice.options[index + 1 :]])
+    """Another option: of an ordered choice mostly one near by, else any."""
+    index, reach = choice.options.index(value), max(1, len(choice.options) // REACH)
+    others = [i for i in range(len(choice.options)) if i != index]
+    if choice.ordered and rng.random() < NEAR_SHARE:
+        others = [i for i in others if abs(i - index) <= reach]
+    return choice.options[rng.choice(others)]
 
 
 def mutate(choices: Sequence[Choice], genotype: Genotype, rng: random.Random) -> dict[str, Value]:

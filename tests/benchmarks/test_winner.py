@@ -9,13 +9,23 @@ from scipy import stats
 
 from benchmarks import winner
 from benchmarks.baselines import lenet5, resnet8
-from benchmarks.winner import Contender, Row, Trained, compare, difference, pick, verdict
+from benchmarks.winner import (
+    Contender,
+    Row,
+    Trained,
+    compare,
+    difference,
+    finalists,
+    pick,
+    verdict,
+)
 from evaluators import tasks
 from evaluators.latency import Latency
 from evaluators.training import TrainingConfig
 from experiments.config import load_config
+from nas.objectives import Constraint
 from nas.task import Task
-from nas.trials import Artifact
+from nas.trials import Artifact, Status, Trial
 
 
 def task(size: int) -> Task:
@@ -63,16 +73,31 @@ def test_difference_without_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("validation", "picked"),
+    ("validation", "speedups", "picked"),
     [
-        ([0.99, 0.988, 0.97], 1),  # the fastest of those within a quarter of a point
-        ([0.99, 0.9874, 0.97], 0),
-        ([0.95, 0.96, 0.94], 1),  # none is good enough: the best one
-        ([0.99, 0.99, 0.99], 2),
+        ([0.97, 0.99, 0.98], [30.0, 20.0, 10.0], 1),
+        ([0.97, 0.98, 0.99], [30.0, 20.0, 10.0], 1),  # the best one is too slow
+        ([0.99, 0.99, 0.99], [13.0, 20.0, 14.0], 1),  # of equals the fastest
+        ([0.97, 0.98, 0.99], [3.0, 2.0, 1.0], 2),  # none is fast enough
     ],
 )
-def test_pick(validation: list[float], picked: int) -> None:
-    assert pick(validation, [3.0, 2.0, 1.0], standard=0.99) == picked
+def test_pick(validation: list[float], speedups: list[float], picked: int) -> None:
+    assert pick(validation, speedups, goal=12.0) == picked
+
+
+def trial(number: int, accuracy: float, latency_ms: float, status: Status = "done") -> Trial:
+    metrics = {"accuracy": accuracy, "latency_ms.cpu": latency_ms}
+    return Trial(number, {}, "t", str(number), status, metrics)
+
+
+def test_finalists_are_the_front_and_what_is_next_to_it() -> None:
+    front = [trial(4, 0.99, 1.0), trial(2, 0.95, 0.5)]
+    others = [trial(n, 0.99 - 0.001 * n, 1.5) for n in range(10, 20)]
+    faster_equal = trial(30, others[0].metrics["accuracy"], 1.2)
+    too_slow, failed = trial(31, 1.0, 2.1), trial(32, 1.0, 0.1, "failed")
+    trials = [*reversed(others), too_slow, failed, faster_equal, *front]
+    found = finalists(trials, front, (Constraint.parse("latency_ms.cpu <= 2"),))
+    assert [t.number for t in found] == [4, 2, 30, 10, 11, 12, 13, 14]
 
 
 def trained(*tests: float, validation: float = 0.99) -> list[Trained]:
@@ -94,10 +119,10 @@ def rows_of(speedup: float, test: float) -> list[Row]:
         trained(0.99, 1.0),
         trained(0.97, 0.97),
         trained(test, test + 0.01),
-        trained(1.0, 1.0, validation=0.9),
+        trained(1.0, 1.0, validation=0.95),
     ]
     latencies = [latency(ms) for ms in (1.2, 0.01, 1.2 / speedup, 0.001)]
-    return compare(contenders, results, latencies, [5, 6, 7, 8])
+    return compare(contenders, results, latencies, [5, 6, 7, 8], goal=3.0)
 
 
 def test_compare() -> None:

@@ -22,7 +22,7 @@ from evaluators.training import (
     train,
 )
 from nas.trials import CandidateError
-from tests.evaluators.packed import blobs, convolutions, digits, perceptron
+from tests.evaluators.packed import blobs, colours, convolutions, digits, perceptron
 
 QUICK = TrainingConfig(epochs=2)
 
@@ -299,6 +299,39 @@ def test_a_network_of_the_wrong_shape_is_the_candidates_fault():
         train(perceptron(5, 4), blobs(), QUICK, seed=0)
     with pytest.raises(CandidateError, match="has nothing to train"):
         train(nn.Flatten(), blobs(), QUICK, seed=0)
+
+
+class Viewed(nn.Module):
+    """As tutorials write it; ``view`` asks for a layout that fast training does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.linear = nn.Linear(4 * 36, 2)
+        self.seen: set[bool] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        self.seen.add(x.is_contiguous())
+        return self.linear(x.view(len(x), -1))
+
+
+def test_convolutions_train_channels_last_where_the_module_allows_it():
+    seen: list[bool] = []
+    module = convolutions()
+    module[3].register_forward_hook(
+        lambda *a: seen.append(a[2].is_contiguous(memory_format=torch.channels_last))
+    )
+    train(module, digits(), TrainingConfig(epochs=1), seed=0)
+    assert all(seen)
+    assert all(weight.is_contiguous() for weight in module.state_dict().values())
+
+
+def test_a_module_that_needs_the_plain_layout_trains_as_well():
+    module = Viewed()
+    report = train(module, colours(), QUICK, seed=0)
+    assert report.epochs == 2
+    assert module.seen == {True, False}  # tried once, and given up
 
 
 def test_a_last_batch_of_one_does_not_upset_batch_norm():

@@ -158,6 +158,26 @@ class TestParent:
         assert len(children(store, run)) == COUNT + 6
         assert history(store, second, "hypervolume")[0][0] == 1
 
+    def test_one_killed_while_its_front_was_written_does_not_stay_running(
+        self, run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "upload", killed)
+            with pytest.raises(KeyboardInterrupt):
+                Mirror(run, store).update("finished")
+        fill(run, fake_trials(COUNT + 1)[COUNT:])
+        Mirror(run, store).update("finished")
+        assert [p.status for p in parents(store, run)] == ["KILLED", "FINISHED"]
+
+    def test_no_password_is_written(self, tmp_path: Path, store: Store) -> None:
+        uri = "tracking.uri=https://me:secret@example.org"
+        run = fake_run(tmp_path, count=0, overrides=[uri])
+        Mirror(run, store).update("running")
+        assert "secret" not in str(everything(store, run))
+
     def test_a_parameter_that_a_resumed_search_changed_stays_as_it_was(
         self, run: Run, store: Store
     ) -> None:

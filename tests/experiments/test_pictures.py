@@ -56,6 +56,11 @@ class TestPanels:
         expected = ["cpu (measured)", "gpu (modeled)", "tpu (modeled)", "fpga (modeled)"]
         assert titles == expected
 
+    def test_the_latency_that_was_searched_for_comes_first(self) -> None:
+        trials = [replace(t, metrics=dict(reversed(t.metrics.items()))) for t in TRIALS]
+        titles = [panel.title for panel in panels_of([plot(trials)])]
+        assert titles == ["cpu (measured)", "fpga (modeled)", "tpu (modeled)", "gpu (modeled)"]
+
     def test_the_setting_is_what_the_readings_say(self) -> None:
         (panel,) = panels_of([small()])
         assert panel.setting == "host-cpu, onnxruntime 1.32.0, batch 1"

@@ -80,10 +80,15 @@ class TestUiCommand:
         assert command[:4] == [sys.executable, "-m", "mlflow", "server"]
         assert command[command.index("--host") + 1] == "127.0.0.1"
         assert command[command.index("--port") + 1] == "5050"
-        assert command[command.index("--backend-store-uri") + 1] == uri
+        assert env["MLFLOW_BACKEND_STORE_URI"] == uri
         assert command[command.index("--workers") + 1] == "1"
         assert env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
         assert env["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+    def test_shows_no_password_to_others_on_this_machine(self) -> None:
+        command, env = ui_command("postgresql://me:secret@host/mlflow")
+        assert "secret" not in " ".join(command)
+        assert "secret" in env["MLFLOW_BACKEND_STORE_URI"]
 
     def test_a_server_needs_none(self) -> None:
         with pytest.raises(ValueError, match="is a server already"):
