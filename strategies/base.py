@@ -131,7 +131,7 @@ class BaseStrategy(ABC):
         violations: dict[Code, float] = {}
         for genotype in proposals:
             code = self._history.encode(genotype)
-            if self._history.knows(code) or code in violations:
+            if self._history.knows(code):
                 continue
             violations[code] = self._screened_violation(code, genotype)
             if violations[code] == 0:

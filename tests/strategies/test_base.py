@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+import strategies.base
+from nas.choices import Choice, Genotype
+from nas.objectives import Constraint, Objective
+from nas.trials import CandidateError, Provenance, Readings
+from strategies.base import BaseStrategy, screened_violation
+from strategies.toys import TINY
+
+OBJECTIVES = [Objective("error", "minimize")]
+AT_MOST_2 = Constraint.parse("latency_ms.cpu <= 2")
+NUMBERS = [Choice("number", tuple(range(1000)), ordered=True)]
+
+
+class Upwards(BaseStrategy):
+    """Proposes the smallest numbers first."""
+
+    def _propose(self, rng: random.Random) -> Iterator[Genotype]:
+        return ({"number": number} for number in range(20))
+
+
+def estimate(low: float, high: float) -> Readings:
+    bar = Provenance("modeled", low=low, high=high)
+    metrics = {"latency_ms.cpu": (low + high) / 2, "estimated_latency_ms.cpu": (low + high) / 2}
+    return Readings(metrics, {"estimated_latency_ms.cpu": bar})
+
+
+def test_a_known_metric_decides_by_itself() -> None:
+    assert screened_violation([AT_MOST_2], {"latency_ms.cpu": 3.0}) == 0.5
+    assert screened_violation([AT_MOST_2], {"latency_ms.cpu": 2.0}) == 0
+    assert screened_violation([AT_MOST_2], {"macs": 1e9}) == 0
+    assert screened_violation([], {"latency_ms.cpu": 3.0}) == 0
+
+
+def test_violations_add_up() -> None:
+    constraints = [AT_MOST_2, Constraint.parse("size_kb >= 100")]
+    assert screened_violation(constraints, {"latency_ms.cpu": 4.0, "size_kb": 50.0}) == 1.5
+
+
+def test_an_estimate_decides_by_the_near_end_of_its_error_bar() -> None:
+    assert screened_violation([AT_MOST_2], estimate(1.9, 6.0)) == 0
+    assert screened_violation([AT_MOST_2], estimate(3.0, 6.0)) == 0.5
+    at_least_2 = Constraint.parse("latency_ms.cpu >= 2")
+    assert screened_violation([at_least_2], estimate(0.5, 2.1)) == 0
+    assert screened_violation([at_least_2], estimate(0.5, 1.0)) == 0.5
+
+
+def test_an_estimate_without_an_error_bar_decides_by_itself() -> None:
+    readings = Readings(
+        {"latency_ms.cpu": 3.0}, {"estimated_latency_ms.cpu": Provenance("modeled")}
+    )
+    assert screened_violation([AT_MOST_2], readings) == 0.5
+
+
+def test_proposals_come_first_and_in_order() -> None:
+    strategy = Upwards(NUMBERS, OBJECTIVES, 0)
+    strategy.pending({"number": 1})
+    strategy.tell({"number": 2}, (1.0,))
+    assert [strategy.ask()["number"] for _ in range(18)] == [0, *range(3, 20)]
+    assert 20 <= int(strategy.ask()["number"]) < 1000
+
+
+def test_each_genotype_is_screened_once() -> None:
+    screened: list[int] = []
+
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        screened.append(int(genotype["number"]))
+        return {"latency_ms.cpu": float(screened[-1] % 3)}
+
+    strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [Constraint.parse("latency_ms.cpu <= 0")])
+    assert [strategy.ask()["number"] for _ in range(7)] == [0, 3, 6, 9, 12, 15, 18]
+    assert screened == list(range(19))
+
+
+def test_screening_an_ask_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies.base, "SCREENED_AN_ASK", 10)
+    screened: list[int] = []
+
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        screened.append(int(genotype["number"]))
+        return {"latency_ms.cpu": 100.0 - screened[-1]}
+
+    strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [AT_MOST_2])
+    assert strategy.ask() == {"number": 9}
+    assert screened == list(range(10))
+
+
+def test_what_cannot_be_built_is_asked_for_only_where_the_search_for_better_is_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        if int(genotype["number"]) < 5:
+            raise CandidateError("too small")
+        return {"latency_ms.cpu": 50.0}
+
+    strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [AT_MOST_2])
+    assert strategy.ask() == {"number": 5}
+    monkeypatch.setattr(strategies.base, "SCREENED_AN_ASK", 5)
+    assert strategy.ask() == {"number": 0}
+
+
+def test_other_errors_of_the_screen_are_not_swallowed() -> None:
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        raise KeyError("a mistake in the program")
+
+    with pytest.raises(KeyError, match="mistake"):
+        Upwards(NUMBERS, OBJECTIVES, 0, screen).ask()
+
+
+def test_after_many_random_misses_the_rest_of_the_space_is_found() -> None:
+    rare = [Choice("a", tuple(range(30))), Choice("b", tuple(range(30)), when={"a": [7]})]
+    strategy = strategies.create("random", rare, OBJECTIVES, 0)
+    asked = [strategy.ask() for _ in range(59)]
+    assert {genotype.get("b", "no") for genotype in asked} == {"no", *range(30)}
+
+
+def test_the_enumeration_does_not_favour_the_first_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies.base, "RANDOM_TRIES", 0)
+    first = {
+        str(strategies.create("random", TINY, OBJECTIVES, seed).ask()["kind"]) for seed in range(30)
+    }
+    assert first == {"plain", "inverted", "none"}
