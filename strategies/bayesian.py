@@ -38,9 +38,10 @@ WORST_VIOLATION = sys.float_info.max
 
 
 class _Indices(CategoricalDistribution):
-    """Categories 0, 1, ...: looking up the index of a value would be a third of an ask's time."""
+    """Categories 0, 1, ...: no search for the index of each value of each trial in each ask."""
 
     def to_internal_repr(self, param_value_in_external_repr: Any) -> float:
+        """The value is its own index."""
         return float(param_value_in_external_repr)
 
 
@@ -59,6 +60,7 @@ class _Scratch(optuna.storages.InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        """The trials put there, not copied: nobody changes them during an ask."""
         return [t for t in self.trials if states is None or t.state in states]
 
 
@@ -77,14 +79,14 @@ class BayesianStrategy(BaseStrategy):
     """TPE on a scratch study that is filled anew for each ask, with a sampler seeded for it.
 
     - A choice is a category, ordered or not: integers modeled by Gaussians found worse fronts on
-      networks with widths and depths. A conditional choice has one category more, for "not made",
+      a toy space of widths and depths. A conditional choice has one category more, for "not made",
       so that all choices are in every trial and are modeled jointly.
     - Costs are scaled to [0, 1] by what was told. Trials with violations compete by these alone.
     - A cost that is unknown in a feasible trial (its training was stopped because it was losing)
       counts as the worst one seen. Failed trials count as the worst violation: the model must
       learn to stay away from them, and Optuna leaves failed trials out.
     - Pending genotypes are only kept from being proposed again. Among the bad ones until they are
-      told (constant liar) they changed nothing, on three toy spaces with four workers.
+      told (constant liar) they changed nothing, on three search tasks with four workers.
 
     Args:
         choices: see `BaseStrategy`.
