@@ -27,9 +27,7 @@ from nas.choices import Choice, Genotype
 from nas.keys import candidate_key, digest, seed_of, training_key
 from nas.protocols import Job, SearchSpace, Stage
 from nas.task import Task
-from nas.trials import Candidate, CandidateError, Readings
-
-ESTIMATED = "estimated_"
+from nas.trials import ESTIMATED, Candidate, CandidateError, Readings
 
 
 @dataclass(frozen=True)
@@ -189,8 +187,10 @@ class CandidatePipeline:
         """See `Screen`."""
         return self._parts.screen(candidate)
 
-    def known(self, genotype: Genotype) -> dict[str, float]:
+    def known(self, genotype: Genotype) -> Readings:
         """The screen for strategies: an estimate goes by the name of what it stands in for.
+
+        Its error bar stays under its own name in the provenance, see `nas.trials.sure_violation`.
 
         Strategies pass over what it refuses; the last refusal is kept, in case nothing is left.
 
@@ -202,4 +202,5 @@ class CandidatePipeline:
         except CandidateError as error:
             self.refusal = str(error)
             raise
-        return {name.removeprefix(ESTIMATED): value for name, value in readings.items()}
+        known = {name.removeprefix(ESTIMATED): value for name, value in readings.items()}
+        return Readings(known, readings.provenance)

@@ -29,7 +29,16 @@ from nas.protocols import (
     StageResult,
     Strategy,
 )
-from nas.trials import Artifact, Candidate, CandidateError, Exhausted, Provenance, Readings, Trial
+from nas.trials import (
+    Artifact,
+    Candidate,
+    CandidateError,
+    Exhausted,
+    Provenance,
+    Readings,
+    Trial,
+    sure_violation,
+)
 
 __all__ = [
     "Artifact",
@@ -135,26 +144,6 @@ def _tell(
         return
     costs = [objective.cost(trial.metrics) for objective in objectives]
     strategy.tell(trial.genotype, costs, total_violation(tuple(constraints), trial.metrics))
-
-
-def surely_violated(constraints: Sequence[Constraint], screened: Readings) -> Constraint | None:
-    """The first constraint that what is known before training rules out.
-
-    A metric that is itself screened (counted, or modeled for a modeled device) decides alone. An
-    estimate that stands in for a measured latency decides only where even the near end of its
-    error bar violates the bound.
-    """
-    for constraint in constraints:
-        known = dict(screened)
-        estimate = f"estimated_{constraint.metric}"
-        if constraint.metric not in known and estimate in screened.provenance:
-            bar = screened.provenance[estimate]
-            near = bar.low if constraint.operator == "<=" else bar.high
-            if near is not None:
-                known[constraint.metric] = near
-        if constraint.violation(known):
-            return constraint
-    return None
 
 
 class _Board:
@@ -385,9 +374,9 @@ class _Search:
             return
         finally:
             work.seconds["screen"] = self._clock() - began
-        broken = surely_violated(self._constraints, work.readings)
-        if broken is not None:
-            self._finish(work.trial("rejected", f"surely violates {broken}"))
+        broken = [c for c in self._constraints if sure_violation(c, work.readings)]
+        if broken:
+            self._finish(work.trial("rejected", f"surely violates {broken[0]}"))
             return
         self._dispatcher.start(work)
         for recorder in self._recorders:

@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from nas.choices import Genotype
+from nas.objectives import Constraint
 
 Source = Literal["measured", "modeled", "scored", "counted"]
 Status = Literal["done", "failed", "rejected", "stopped"]
+
+ESTIMATED = "estimated_"
+"""Before the name of a metric that will be measured: what a model says of it."""
 
 
 class CandidateError(Exception):
@@ -89,6 +93,25 @@ class Readings(dict[str, float]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Readings, (dict(self), self.provenance)
+
+
+def sure_violation(constraint: Constraint, screened: Mapping[str, float]) -> float:
+    """How far what is known before training violates a constraint for sure; 0.0 if it may not.
+
+    A metric that is itself known (counted, or modeled for a modeled device) decides alone. Where
+    `Readings` say that it is an estimate of what will be measured (there is a provenance of
+    ``estimated_<metric>``), only the near end of the error bar does: an estimate that is a little
+    off must not close a part of the space.
+    """
+    known = dict(screened)
+    provenance = screened.provenance if isinstance(screened, Readings) else {}
+    bar = provenance.get(f"{ESTIMATED}{constraint.metric}")
+    if bar is not None:
+        near = bar.low if constraint.operator == "<=" else bar.high
+        if near is None:
+            return 0.0
+        known[constraint.metric] = near
+    return constraint.violation(known) or 0.0
 
 
 @dataclass(frozen=True)

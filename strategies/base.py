@@ -12,7 +12,7 @@ from dataclasses import replace
 from nas.choices import Choice, Genotype, Value, enumerate_genotypes, sample
 from nas.keys import seed_of
 from nas.objectives import Constraint, Objective
-from nas.trials import CandidateError, Exhausted
+from nas.trials import CandidateError, Exhausted, sure_violation
 from strategies.history import Code, History, Observation
 
 Screen = Callable[[Genotype], Mapping[str, float]]
@@ -22,22 +22,6 @@ RANDOM_TRIES = 64
 
 SCREENED_AN_ASK = 100
 """New genotypes screened an ask before the least bad of them is taken."""
-
-
-def screened_violation(constraints: Sequence[Constraint], metrics: Mapping[str, float]) -> float:
-    """How far a genotype surely violates the constraints, by what is known before training.
-
-    Where `nas.trials.Readings` hold an estimate with an error bar for a measured metric, the near
-    end of the bar decides: an estimate that is a little off must not close a part of the space.
-    """
-    provenance = getattr(metrics, "provenance", {})
-    known = dict(metrics)
-    for constraint in constraints:
-        bar = provenance.get(f"estimated_{constraint.metric}")
-        near = bar and (bar.low if constraint.operator == "<=" else bar.high)
-        if near is not None:
-            known[constraint.metric] = near
-    return math.fsum(constraint.violation(known) or 0.0 for constraint in constraints)
 
 
 def _shuffled(choices: Sequence[Choice], rng: random.Random) -> Iterator[dict[str, Value]]:
@@ -150,7 +134,9 @@ class BaseStrategy(ABC):
         if code not in self._screened:
             try:
                 metrics = self._screen(genotype)
-                self._screened[code] = screened_violation(self._constraints, metrics)
+                self._screened[code] = math.fsum(
+                    sure_violation(constraint, metrics) for constraint in self._constraints
+                )
             except CandidateError:
                 self._screened[code] = math.inf
         return self._screened[code]

@@ -3,8 +3,10 @@ import pickle
 
 import pytest
 
-from nas.trials import Artifact, CandidateError, Provenance, Readings, Trial
+from nas.objectives import Constraint
+from nas.trials import Artifact, CandidateError, Provenance, Readings, Trial, sure_violation
 
+AT_MOST_2 = Constraint.parse("latency_ms.cpu <= 2")
 MEASURED = Provenance("measured", device="host-cpu", batch=1, threads=1, low=0.9, high=1.1)
 
 
@@ -54,3 +56,30 @@ def test_words_that_mean_nothing_are_refused():
         Trial(0, {}, "t", "c", "finished")
     with pytest.raises(ValueError, match="source is one of"):
         Provenance("guessed")
+
+
+def estimate(low, high):
+    bar = Provenance("modeled", low=low, high=high)
+    metrics = {"latency_ms.cpu": (low + high) / 2, "estimated_latency_ms.cpu": (low + high) / 2}
+    return Readings(metrics, {"estimated_latency_ms.cpu": bar})
+
+
+def test_a_known_metric_decides_by_itself():
+    assert sure_violation(AT_MOST_2, {"latency_ms.cpu": 3.0}) == 0.5
+    assert sure_violation(AT_MOST_2, {"latency_ms.cpu": 2.0}) == 0
+    assert sure_violation(AT_MOST_2, {"macs": 1e9}) == 0
+
+
+def test_an_estimate_decides_by_the_near_end_of_its_error_bar():
+    assert sure_violation(AT_MOST_2, estimate(1.9, 6.0)) == 0
+    assert sure_violation(AT_MOST_2, estimate(3.0, 6.0)) == 0.5
+    at_least_2 = Constraint.parse("latency_ms.cpu >= 2")
+    assert sure_violation(at_least_2, estimate(0.5, 2.1)) == 0
+    assert sure_violation(at_least_2, estimate(0.5, 1.0)) == 0.5
+
+
+def test_an_estimate_without_an_error_bar_is_never_sure():
+    readings = Readings(
+        {"latency_ms.cpu": 3.0}, {"estimated_latency_ms.cpu": Provenance("modeled")}
+    )
+    assert sure_violation(AT_MOST_2, readings) == 0

@@ -8,8 +8,8 @@ import pytest
 import strategies.base
 from nas.choices import Choice, Genotype
 from nas.objectives import Constraint, Objective
-from nas.trials import CandidateError, Provenance, Readings
-from strategies.base import BaseStrategy, screened_violation
+from nas.trials import CandidateError
+from strategies.base import BaseStrategy
 from strategies.toys import TINY
 
 OBJECTIVES = [Objective("error", "minimize")]
@@ -22,39 +22,6 @@ class Upwards(BaseStrategy):
 
     def _propose(self, rng: random.Random) -> Iterator[Genotype]:
         return ({"number": number} for number in range(20))
-
-
-def estimate(low: float, high: float) -> Readings:
-    bar = Provenance("modeled", low=low, high=high)
-    metrics = {"latency_ms.cpu": (low + high) / 2, "estimated_latency_ms.cpu": (low + high) / 2}
-    return Readings(metrics, {"estimated_latency_ms.cpu": bar})
-
-
-def test_a_known_metric_decides_by_itself() -> None:
-    assert screened_violation([AT_MOST_2], {"latency_ms.cpu": 3.0}) == 0.5
-    assert screened_violation([AT_MOST_2], {"latency_ms.cpu": 2.0}) == 0
-    assert screened_violation([AT_MOST_2], {"macs": 1e9}) == 0
-    assert screened_violation([], {"latency_ms.cpu": 3.0}) == 0
-
-
-def test_violations_add_up() -> None:
-    constraints = [AT_MOST_2, Constraint.parse("size_kb >= 100")]
-    assert screened_violation(constraints, {"latency_ms.cpu": 4.0, "size_kb": 50.0}) == 1.5
-
-
-def test_an_estimate_decides_by_the_near_end_of_its_error_bar() -> None:
-    assert screened_violation([AT_MOST_2], estimate(1.9, 6.0)) == 0
-    assert screened_violation([AT_MOST_2], estimate(3.0, 6.0)) == 0.5
-    at_least_2 = Constraint.parse("latency_ms.cpu >= 2")
-    assert screened_violation([at_least_2], estimate(0.5, 2.1)) == 0
-    assert screened_violation([at_least_2], estimate(0.5, 1.0)) == 0.5
-
-
-def test_an_estimate_without_an_error_bar_decides_by_itself() -> None:
-    readings = Readings(
-        {"latency_ms.cpu": 3.0}, {"estimated_latency_ms.cpu": Provenance("modeled")}
-    )
-    assert screened_violation([AT_MOST_2], readings) == 0.5
 
 
 def test_proposals_come_first_and_in_order() -> None:
