@@ -174,6 +174,10 @@ class SqliteLedger:
     def close(self) -> None:
         """Let go of the file; another process may write now."""
         with self._mutex:
+            if self._lock_fd is not None:
+                # So that the one file holds everything, even if a reader has it open still.
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
             self._unlock()
 

@@ -58,6 +58,19 @@ def test_a_closed_ledger_is_one_file(path: Path) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.lock"]
 
 
+def test_the_file_alone_holds_everything_even_while_a_reader_looks_on(
+    path: Path, tmp_path: Path
+) -> None:
+    with SqliteLedger(path) as ledger:
+        ledger.asked(ask(0))
+        reader = SqliteLedger(path, read_only=True)
+        reader.trials()
+    copy = shutil.copy(path, tmp_path / "copy.sqlite")
+    reader.close()
+    with SqliteLedger(copy, read_only=True) as copied:
+        assert [found.number for found in copied.unfinished()] == [0]
+
+
 def test_trials_are_listed_once_and_by_number(path: Path) -> None:
     with SqliteLedger(path) as ledger:
         for number in (0, 1):
