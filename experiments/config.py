@@ -23,7 +23,7 @@ from experiments.config_sections import (
     Section,
     TrackingConfig,
 )
-from experiments.config_source import ConfigError, Source, dotted, dump, read_text
+from experiments.config_source import ConfigError, KeyPath, Source, dotted, dump, read_text
 from nas.objectives import Constraint, Objective
 from nas.registry import unknown
 
@@ -77,6 +77,8 @@ class ExperimentConfig(Section):
                 alias = rest.partition(".")[0]
                 if family in DEVICE_METRICS and alias not in self.devices:
                     problem = unknown("device", alias, self.devices)
+                    if not self.devices:
+                        problem = f"unknown device {alias!r} (no devices are configured)"
                     raise ValueError(f"{key} name {metric!r}, but that is an {problem}")
         return self
 
@@ -138,6 +140,20 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
         path, why = first_problem(error, ExperimentConfig, source.data)
         key = f"{dotted(path)}: " if path else ""
         raise ConfigError(f"{source.place(path)}: {key}{why}") from None
+
+
+def locate(name_or_path: str | Path, overrides: Sequence[str], path: KeyPath) -> str:
+    """Where a key of an experiment was written: ``file:line``, or the override in or above it."""
+    inside = [
+        text for text in overrides if text.startswith((f"{dotted(path)}.", f"{dotted(path)}="))
+    ]
+    if len(inside) == 1:
+        return f"--set {inside[0]}"
+    text, called, _ = _open(str(name_or_path))
+    source = Source(text, called)
+    for assignment in overrides:
+        source.override(assignment)
+    return source.place(path)
 
 
 def _absolute_paths(source: Source, folder: Path) -> None:

@@ -13,7 +13,16 @@ KeyPath = tuple[str | int, ...]
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line that says where and why."""
+    """A configuration that cannot be used; the message is one line that says where and why.
+
+    Args:
+        message: the line.
+        path: of the key that is wrong, where the message does not say its place yet.
+    """
+
+    def __init__(self, message: str, path: KeyPath = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import strategies
-from experiments.config import ConfigError, ExperimentConfig, load_config
+from experiments.config import ConfigError, ExperimentConfig, load_config, locate
 from experiments.executors.local import LocalExecutor
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
 from experiments.pipeline import CandidatePipeline, Parts
+from experiments.recorder import MlflowRecorder
 from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
@@ -101,23 +102,34 @@ class Experiment:
         where: str | Path | None = None,
     ) -> Experiment:
         """Read and check a shipped experiment or a YAML file; see `load_config`."""
-        return cls(load_config(name_or_path, overrides), where)
+        config = load_config(name_or_path, overrides)
+        try:
+            return cls(config, where)
+        except ConfigError as error:
+            if not error.path:
+                raise
+            place = locate(name_or_path, overrides, error.path)
+            raise ConfigError(f"{place}: {error}") from error
 
-    def run(self, make_recorders: Sequence[MakeRecorder] = ()) -> Result:
+    def run(self, make_recorders: Sequence[MakeRecorder] | None = None) -> Result:
         """Start a new search and see it through.
 
         Args:
             make_recorders: called with the new run; each makes something that hears of trials.
+                By default MLflow does, unless the configuration switches it off.
 
         Raises:
             SearchError: when no candidate comes through.
             KeyboardInterrupt: as it comes; `resume` goes on from there.
         """
-        return self._run(create_run(self._home, self.config), make_recorders)
+        return self._follow(create_run(self._home, self.config), make_recorders)
 
     @classmethod
     def resume(
-        cls, run: Run, overrides: Sequence[str] = (), make_recorders: Sequence[MakeRecorder] = ()
+        cls,
+        run: Run,
+        overrides: Sequence[str] = (),
+        make_recorders: Sequence[MakeRecorder] | None = None,
     ) -> Result:
         """Go on with a search that was interrupted or killed, or has a larger budget now.
 
@@ -127,7 +139,29 @@ class Experiment:
         """
         config = load_config(run.path / "config.yaml", overrides)
         _check_unchanged(run.config, config)
-        return cls(config, run.home)._run(run, make_recorders)
+        return cls(config, run.home)._follow(run, make_recorders)
+
+    def _follow(self, run: Run, make_recorders: Sequence[MakeRecorder] | None) -> Result:
+        """Run, with MLflow beside it where nothing else is wished for."""
+        if make_recorders is not None or not self.config.tracking.enabled:
+            return self._run(run, make_recorders or ())
+        followers: list[MlflowRecorder] = []
+
+        def make(run: Run) -> Recorder:
+            followers.append(MlflowRecorder(run))
+            return followers[-1]
+
+        status = "failed"
+        try:
+            result = self._run(run, [make])
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            for follower in followers:
+                follower.close(status)
+        return result
 
     def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
         config = self.config
@@ -137,12 +171,12 @@ class Experiment:
                 self._parts.choices,
                 config.objectives_parsed(),
                 config.seed,
-                screen=pipeline.known,
+                screen=pipeline.known if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
                 **config.strategy.options,
             )
         except ValueError as error:
-            raise ConfigError(f"strategy: {error}") from error
+            raise ConfigError(f"strategy: {error}", ("strategy",)) from error
 
     def _budget(self) -> Budget:
         budget = self.config.budget

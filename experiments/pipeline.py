@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import evaluators.compression as compression
 from evaluators.devices import Device
 from evaluators.training_config import TrainingConfig
 from experiments.config import ExperimentConfig
+from experiments.screening import Screen
 from experiments.stages import StageCall
 from experiments.wiring import (
     WORKER_METRICS,
@@ -24,7 +24,7 @@ from experiments.wiring import (
     screen_evaluators,
 )
 from nas.choices import Choice, Genotype
-from nas.keys import candidate_key, digest, seed_of, training_key
+from nas.keys import candidate_key, digest, training_key
 from nas.protocols import Job, SearchSpace, Stage
 from nas.task import Task
 from nas.trials import ESTIMATED, Candidate, CandidateError, Readings
@@ -35,7 +35,7 @@ class RemoteStage:
     """A stage that runs in a worker; see `nas.protocols.Stage`.
 
     Args:
-        name: ``train``, ``score`` or ``measure.<alias>``.
+        name: ``screen``, ``train``, ``score`` or ``measure.<alias>``.
         needs: the device it must have for itself.
         folder: of the run.
         limit_s: wall-clock seconds for one job.
@@ -46,6 +46,11 @@ class RemoteStage:
     folder: str
     limit_s: float
 
+    @property
+    def screens(self) -> bool:
+        """Whether it may reject a candidate before training."""
+        return self.name == "screen"
+
     def key(self, candidate: Candidate) -> str:
         """Trainings are shared by the compressed variants of a network."""
         return candidate.training_key if self.name == "train" else candidate.candidate_key
@@ -55,51 +60,6 @@ class RemoteStage:
         bare = replace(candidate, module=None, workload=None)
         call = StageCall(self.folder, self.name, self.key(candidate), bare)
         return Job(call, self.needs, self.limit_s)
-
-
-class Screen:
-    """What is known of a candidate before training: operations, parameters, modeled latencies.
-
-    Spaces that give their blocks are screened from cached kernels in about a millisecond; the
-    networks of others are built, pruned in shape and traced.
-    """
-
-    def __init__(self, space: Any, task: Task, devices: Sequence[Device], align: int) -> None:
-        from evaluators.workload import BlockCache
-
-        self._space, self._task, self._align = space, task, align
-        self._evaluators = screen_evaluators(devices)
-        lowerings = {"onnxruntime", *(device.lowering for device in devices)}
-        self._caches = {lowering: BlockCache(lowering) for lowering in sorted(lowerings)}
-
-    def __call__(self, candidate: Candidate) -> Readings:
-        """The readings of all screening evaluators.
-
-        Raises:
-            CandidateError: for what cannot be built.
-        """
-        architecture, chosen = compression.split(candidate.genotype)
-        config = compression.PruneConfig.from_genotype(chosen, self._align)
-        if getattr(self._space, "blocks", None) is not None:
-            blocks = self._space.blocks(architecture, self._task, config.keep)
-            workload = {name: cache.workload(blocks) for name, cache in self._caches.items()}
-        else:
-            workload = self._traced(candidate, architecture, config)
-        candidate, readings = replace(candidate, workload=workload), Readings()
-        for evaluator in self._evaluators:
-            readings = readings.merged(evaluator.evaluate(candidate))
-        return readings
-
-    def _traced(
-        self, candidate: Candidate, architecture: Genotype, config: compression.PruneConfig
-    ) -> dict[str, Any]:
-        from evaluators.training import seeded
-        from evaluators.workload import traces
-
-        with seeded(seed_of(candidate.training_key, "init")):
-            module = self._space.build(architecture, self._task)
-        module = compression.reshape(module, config, self._task)
-        return traces(module, (1, *self._task.input_shape), [*self._caches])
 
 
 @dataclass(frozen=True)
@@ -171,7 +131,8 @@ class CandidatePipeline:
         self._parts = parts
         self._training = parts.training.to_json()
         self.refusal = ""
-        names = [("train", ""), ("score", "")]
+        names = [] if parts.screen.is_fast else [("screen", "")]
+        names += [("train", ""), ("score", "")]
         names += [(f"measure.{alias}", needs) for alias, needs in parts.meters.items()]
         self.stages: Sequence[Stage] = [
             RemoteStage(name, needs, str(folder), limit_s) for name, needs in names
@@ -184,8 +145,8 @@ class CandidatePipeline:
         return Candidate(genotype, trained, candidate_key(genotype, trained), repeat)
 
     def screen(self, candidate: Candidate) -> Readings:
-        """See `Screen`."""
-        return self._parts.screen(candidate)
+        """See `Screen`; nothing yet where the first stage screens."""
+        return self._parts.screen(candidate) if self._parts.screen.is_fast else Readings()
 
     def known(self, genotype: Genotype) -> Readings:
         """The screen for strategies: an estimate goes by the name of what it stands in for.

@@ -1,4 +1,4 @@
-"""The stages of a candidate as they run in a worker process: train, score, measure.
+"""The stages of a candidate as they run in a worker process: screen, train, score, measure.
 
 Each result is kept in the run's folder under the key of its stage, so that compressed variants
 share a training, and a search that was killed does nothing twice.
@@ -6,6 +6,7 @@ share a training, and a search that was killed does nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ExperimentConfig, load_config
+from experiments.ledger import SqliteLedger
+from experiments.runs import Run
+from experiments.screening import Screen
 from experiments.wiring import (
     build_devices,
     build_space,
@@ -26,7 +30,7 @@ from experiments.wiring import (
 )
 from nas.keys import seed_of
 from nas.protocols import StageResult
-from nas.trials import Artifact, Candidate, Provenance, Readings
+from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,26 @@ class Worker:
     """Runs the stages of one search in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = RunFiles(folder)
+        self._files, self._ledger = RunFiles(folder), Run(folder).ledger_path
         self._config: ExperimentConfig = load_config(folder / "config.yaml")
         self._training = self._config.training
 
     @functools.cached_property
     def _data(self) -> Any:
-        return build_task(self._config).without_test()
+        data = build_task(self._config).without_test()
+        with contextlib.closing(SqliteLedger(self._ledger, read_only=True)) as ledger:
+            known = ledger.get_meta("identity") or {}
+        if known.get("data", data.task.data_hash) != data.task.data_hash:
+            raise CandidateError(
+                "the task gives other data than when the search began; it must give the same "
+                "each time (is something random in it, or was a file changed?)"
+            )
+        return data
+
+    @functools.cached_property
+    def _screen(self) -> Screen:
+        devices = build_devices(self._config)
+        return Screen(self._space, self._data.task, devices, self._config.compression.align)
 
     @functools.cached_property
     def _space(self) -> Any:
@@ -140,7 +157,9 @@ class Worker:
         if kept is not None:
             return kept
         name, _, device = stage.partition(".")
-        if name == "train":
+        if name == "screen":
+            result = StageResult(self._screen(candidate))
+        elif name == "train":
             result = self._train(candidate)
         elif name == "score":
             result = self._score(candidate)

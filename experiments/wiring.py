@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import evaluators
 import evaluators.compression as compression
@@ -30,7 +29,7 @@ def build_task(config: ExperimentConfig) -> TaskData:
     try:
         return evaluators.tasks.create(config.task.kind, **config.task.options)
     except ValueError as error:
-        raise ConfigError(f"task: {error}") from error
+        raise ConfigError(f"task: {error}", ("task",)) from error
 
 
 def build_space(config: ExperimentConfig) -> SearchSpace:
@@ -42,7 +41,7 @@ def build_space(config: ExperimentConfig) -> SearchSpace:
     try:
         return search_spaces.create(config.space.kind, **config.space.options)
     except ValueError as error:
-        raise ConfigError(f"space: {error}") from error
+        raise ConfigError(f"space: {error}", ("space",)) from error
 
 
 def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
@@ -58,7 +57,7 @@ def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
         choices = [*space.choices, *extra]
         check_choices(choices)
     except ValueError as error:
-        raise ConfigError(f"space: {error}") from error
+        raise ConfigError(f"space: {error}", ("space",)) from error
     return choices
 
 
@@ -83,7 +82,7 @@ def build_devices(config: ExperimentConfig) -> list[Device]:
                 )
             )
         except (ValueError, OSError, LookupError) as error:
-            raise ConfigError(f"devices.{alias}: {error}") from error
+            raise ConfigError(f"devices.{alias}: {error}", ("devices", alias)) from error
     return devices
 
 
@@ -114,7 +113,8 @@ def measure_evaluators(devices: Iterable[Device]) -> dict[str, Evaluator]:
             try:
                 found[device.alias] = evaluators.create("measured_latency", device=device)
             except ValueError as error:
-                raise ConfigError(f"devices.{device.alias}: {error}") from error
+                where = ("devices", device.alias)
+                raise ConfigError(f"devices.{device.alias}: {error}", where) from error
     return found
 
 
@@ -125,10 +125,12 @@ def check_metrics(config: ExperimentConfig, provided: Iterable[str]) -> None:
         ConfigError: naming the metric, the nearest known one and all known ones.
     """
     known = set(provided)
-    named: Mapping[str, Any] = {
-        **{f"objectives.{i}": o.metric for i, o in enumerate(config.objectives_parsed())},
-        **{f"constraints.{i}": c.metric for i, c in enumerate(config.constraints_parsed())},
+    named = {
+        "objectives": [objective.metric for objective in config.objectives_parsed()],
+        "constraints": [constraint.metric for constraint in config.constraints_parsed()],
     }
-    for place, metric in named.items():
-        if metric not in known:
-            raise ConfigError(f"{place}: {unknown('metric', metric, known)}")
+    for section, metrics in named.items():
+        for index, metric in enumerate(metrics):
+            if metric not in known:
+                line = f"{section}: {unknown('metric', metric, known)}"
+                raise ConfigError(line, (section, index))

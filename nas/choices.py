@@ -24,6 +24,10 @@ def _check_option(name: str, option: object) -> None:
         raise ValueError(f"choice {name!r}: options must be finite, but got {option!r}")
 
 
+def _is_collection(values: object) -> bool:
+    return isinstance(values, Collection) and not isinstance(values, str | bytes)
+
+
 @dataclass(frozen=True)
 class Choice:
     """One decision.
@@ -36,7 +40,8 @@ class Choice:
             hold. An inactive choice is absent from the genotype and deactivates its children.
 
     Raises:
-        ValueError: for an empty name, no options, options that are equal or of another type.
+        ValueError: for an empty name, no options, options that are equal, and anything of another
+            type than it says here.
     """
 
     name: str
@@ -45,8 +50,7 @@ class Choice:
     when: Mapping[str, Collection[Value]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("a choice needs a name, but got ''")
+        self._check_types()
         object.__setattr__(self, "options", tuple(self.options))
         if not self.options:
             raise ValueError(f"choice {self.name!r} needs at least one option, but got none")
@@ -55,12 +59,25 @@ class Choice:
         if len(set(self.options)) != len(self.options):
             raise ValueError(f"choice {self.name!r}: options must differ, but got {self.options}")
         for parent, values in self.when.items():
-            if isinstance(values, str) or not values:
+            if not _is_collection(values) or not len(values):
                 raise ValueError(
                     f"choice {self.name!r}: `when` lists the values that {parent!r} must have, "
                     f"but got {values!r}"
                 )
         object.__setattr__(self, "when", {p: tuple(v) for p, v in self.when.items()})
+
+    def _check_types(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a choice needs a name, a string, but got {self.name!r:.60}")
+        for what, value, right, wanted in (
+            ("options", self.options, _is_collection(self.options), "a list of values"),
+            ("ordered", self.ordered, isinstance(self.ordered, bool), "True or False"),
+            ("when", self.when, isinstance(self.when, Mapping), "a mapping of names to values"),
+        ):
+            if not right:
+                raise ValueError(
+                    f"choice {self.name!r}: {what} must be {wanted}, but got {value!r:.60}"
+                )
 
     def is_active(self, genotype: Genotype) -> bool:
         """Whether this choice is to be made, given the choices made before it."""

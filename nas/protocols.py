@@ -149,7 +149,12 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """``train``, ``score``, ``measure.cpu``, ..."""
+        """``screen``, ``train``, ``score``, ``measure.cpu``, ..."""
+        ...
+
+    @property
+    def screens(self) -> bool:
+        """Whether what it finds out may reject the candidate, because it comes before training."""
         ...
 
     def key(self, candidate: Candidate) -> str:

@@ -232,8 +232,10 @@ class _Dispatcher:
     the stage's cache.
     """
 
-    def __init__(self, stages: Sequence[Stage], executor: Executor) -> None:
-        self._stages, self._executor = stages, executor
+    def __init__(
+        self, stages: Sequence[Stage], executor: Executor, broken: Callable[[Readings], str]
+    ) -> None:
+        self._stages, self._executor, self._broken = stages, executor, broken
         self._running: dict[int, tuple[_Work, tuple[str, str]]] = {}
         self._waiting: dict[tuple[str, str], list[_Work]] = {}
         self.works: dict[int, _Work] = {}
@@ -253,31 +255,35 @@ class _Dispatcher:
         self._waiting[key] = []
         self._running[self._executor.submit(stage.job(work.candidate))] = (work, key)
 
-    def wait(self, timeout_s: float) -> list[tuple[_Work, str]]:
-        """Candidates that are through, or failed, each with its error ("" for none)."""
+    def wait(self, timeout_s: float) -> list[Trial]:
+        """The trials of the candidates that are through, failed or rejected."""
         over = []
         for done in self._executor.wait(timeout_s):
             work, key = self._running.pop(done.job_id)
-            error = self._advance(work, done)
-            if error or work.stage == len(self._stages):
-                del self.works[work.ask.number]
-                over.append((work, error))
-            else:
+            trial = self._advance(work, done)
+            if trial is None:
                 self.start(work)
+            else:
+                del self.works[work.ask.number]
+                over.append(trial)
             for waiting in self._waiting.pop(key):
                 self.start(waiting)
         return over
 
-    def _advance(self, work: _Work, done: JobDone) -> str:
-        name = self._stages[work.stage].name
-        work.seconds[name] = done.seconds
+    def _advance(self, work: _Work, done: JobDone) -> Trial | None:
+        """Take a stage's result in; returns the trial, where that was the end of it."""
+        stage = self._stages[work.stage]
+        work.seconds[stage.name] = work.seconds.get(stage.name, 0.0) + done.seconds
         if done.value is None:
-            return f"{name}: {done.error}"
+            return work.trial("failed", f"{stage.name}: {done.error}")
         work.readings = work.readings.merged(done.value.readings)
         if done.value.artifact is not None:
             work.candidate = replace(work.candidate, artifact=done.value.artifact)
+        broken = self._broken(work.readings) if stage.screens else ""
+        if broken:
+            return work.trial("rejected", broken)
         work.stage += 1
-        return ""
+        return work.trial("done") if work.stage == len(self._stages) else None
 
 
 class _Search:
@@ -299,7 +305,7 @@ class _Search:
         self._objectives, self._constraints = tuple(objectives), tuple(constraints)
         self._budget, self._ledger, self._recorders = budget, ledger, recorders
         self._executor, self._clock = executor, clock
-        self._dispatcher = _Dispatcher(pipeline.stages, executor)
+        self._dispatcher = _Dispatcher(pipeline.stages, executor, self._broken)
         self._board = _Board(self._objectives, self._constraints, ledger)
         self._began = clock() - ledger.elapsed_s()
 
@@ -314,8 +320,8 @@ class _Search:
             if reason is not None and not self._dispatcher.works:
                 self._board.fix_reference_point()
                 return Outcome(reason, self._progress())
-            for work, error in self._dispatcher.wait(timeout_s=1.0):
-                self._finish(work.trial("failed", error) if error else work.trial("done"))
+            for trial in self._dispatcher.wait(timeout_s=1.0):
+                self._finish(trial)
 
     def _fill(self) -> Reason | None:
         """Ask until all workers are busy; returns why there is nothing more to ask for."""
@@ -374,13 +380,18 @@ class _Search:
             return
         finally:
             work.seconds["screen"] = self._clock() - began
-        broken = [c for c in self._constraints if sure_violation(c, work.readings)]
+        broken = self._broken(work.readings)
         if broken:
-            self._finish(work.trial("rejected", f"surely violates {broken[0]}"))
+            self._finish(work.trial("rejected", broken))
             return
         self._dispatcher.start(work)
         for recorder in self._recorders:
             recorder.started(ask, self._progress())
+
+    def _broken(self, readings: Readings) -> str:
+        """Why what is known before training rules a candidate out, "" where it does not."""
+        broken = (c for c in self._constraints if sure_violation(c, readings))
+        return next((f"surely violates {constraint}" for constraint in broken), "")
 
     def _finish(self, trial: Trial) -> None:
         self._ledger.done(trial, self._clock() - self._began)

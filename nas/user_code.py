@@ -25,7 +25,7 @@ def load_module(where: str) -> ModuleType:
         return _module_of_file(path) if where.endswith(".py") else importlib.import_module(where)
     except OSError as error:
         raise ValueError(f"cannot read {where}: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"cannot import {where}: {one_line(error, str(path))}") from error
 
 
@@ -35,6 +35,8 @@ def one_line(error: BaseException, file: str) -> str:
     For example ``TypeError: 'int' object is not callable (my_space.py:12)``.
     """
     message = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        message = f"called sys.exit({message})"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     blamed = [frame for frame in frames if frame.filename == file] or frames

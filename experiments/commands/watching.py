@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Literal
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Literal, NoReturn
 
 from rich.console import Console
 
@@ -84,6 +86,23 @@ class Watch:
         return "" if self.mlflow is None else self.mlflow.close(status)
 
 
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, which a batch system or a container sends, ends a search as Ctrl-C does."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def watch(config: ExperimentConfig, start: Start) -> int:
     """See a search through.
 
@@ -97,7 +116,7 @@ def watch(config: ExperimentConfig, start: Start) -> int:
     Raises:
         NothingFound: when no trial was fit for the front.
     """
-    with Watch(config) as watching:
+    with _terminated_is_interrupted(), Watch(config) as watching:
         try:
             result = start(watching.makers)
         except KeyboardInterrupt:

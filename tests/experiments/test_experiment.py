@@ -1,3 +1,6 @@
+import contextlib
+import sqlite3
+
 import pytest
 
 from experiments.config import ConfigError
@@ -176,6 +179,87 @@ def test_a_search_of_failures_only_says_so(tmp_path):
     run = find_run(tmp_path / "runs", "latest")
     assert run.state.status == "failed"
     assert "no such width" in run.state.note
+
+
+def test_a_build_that_ends_its_process_costs_its_trial_only(tmp_path):
+    text = BROKEN_SPACE.replace("{bad}", "range(1, 5)")
+    text = text.replace('raise RuntimeError("no such width")', "__import__('os')._exit(0)")
+    (tmp_path / "mine.py").write_text(text)
+    config = small_config(
+        f"space={{kind: python, file: {tmp_path / 'mine.py'}}}",
+        "compression={prune: [none], quantize: [none]}",
+        "budget.trials=12",
+        "strategy={kind: random}",
+        "workers=1",
+    )
+    result = Experiment(config, tmp_path / "runs").run()
+    failed = [trial for trial in result.trials if trial.status == "failed"]
+    assert len(failed) == 4
+    assert all(trial.error.startswith("screen: ") for trial in failed)
+    done = [trial for trial in result.trials if trial.status == "done"]
+    assert len(done) == 8
+    assert {"macs", "latency_ms.gpu"} <= set(done[0].metrics)
+
+
+RANDOM_TASK = """
+import numpy as np
+from evaluators.tasks import classification_by_split
+
+def load():
+    rng = np.random.default_rng()
+    return classification_by_split("noise", rng.random((60, 1, 8, 8)), np.arange(60) % 3)
+"""
+
+
+def test_a_task_that_gives_other_data_each_time_is_found_out(tmp_path):
+    (tmp_path / "mine.py").write_text(RANDOM_TASK)
+    config = small_config(
+        f"task={{kind: python, function: '{tmp_path / 'mine.py'}:load'}}",
+        "budget.trials=12",
+        "workers=1",
+    )
+    with pytest.raises(SearchError, match="other data than when the search began"):
+        Experiment(config, tmp_path / "runs").run()
+
+
+def test_mlflow_follows_unless_it_is_switched_off(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = small_config("budget.trials=1", "workers=1", "tracking.enabled=true")
+    result = Experiment(config, tmp_path / "runs").run()
+    assert len(result.trials) == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        statuses = [status for (status,) in store.execute("SELECT status FROM runs")]
+    assert statuses == ["FINISHED"] * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (["space: {kind: convnet, depht: 3}"], "x.yaml:4: space: .*depht"),
+        (["objectives: [{maximize: acuracy}]"], "x.yaml:6: objectives: .*'accuracy'"),
+        (["strategy: {kind: bayes}"], "x.yaml:5: strategy: .*'bayesian'"),
+    ],
+)
+def test_what_is_wrong_has_its_line(tmp_path, lines, place):
+    sections = {
+        "name": "name: x",
+        "task": "task: {kind: digits, size: 8}",
+        "budget": "budget: {trials: 1}",
+        "space": "space: {kind: convnet}",
+        "strategy": "strategy: {kind: random}",
+        "objectives": "objectives: [{maximize: accuracy}]",
+    }
+    for line in lines:
+        sections[line.partition(":")[0]] = line
+    (tmp_path / "x.yaml").write_text("\n".join(sections.values()))
+    with pytest.raises(ConfigError, match=place):
+        Experiment.from_yaml(tmp_path / "x.yaml", where=tmp_path / "runs")
+
+
+def test_what_is_wrong_in_an_override_names_it(tmp_path):
+    with pytest.raises(ConfigError, match="^--set task.size=7: task: "):
+        Experiment.from_yaml("smoke", ["task.size=7"], tmp_path)
 
 
 def test_a_space_that_changed_is_not_mixed_into_an_old_search(tmp_path):

@@ -84,3 +84,17 @@ def _check_mlflow(folder: Path) -> None:
         ).fetchall()
     assert "RUNNING" not in statuses
     assert sorted(int(number) for (number,) in trials) == list(range(6))
+
+
+@pytest.mark.slow
+def test_sigterm_ends_as_ctrl_c_does(tmp_path):
+    overrides = [part for override in OVERRIDES for part in ("--set", override)]
+    process = nas("search", "smoke", *overrides, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while events(tmp_path) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "to go on: nas resume smoke-" in output
+    assert find_run(tmp_path / "nas-runs", "latest").state.status == "interrupted"

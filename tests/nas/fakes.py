@@ -109,6 +109,7 @@ class FakeStage:
     key: object
     call: object
     needs: str = ""
+    screens: bool = False
 
     def job(self, candidate: Candidate) -> Job:
         return Job(lambda: self.call(candidate), self.needs)

@@ -34,11 +34,27 @@ SPACE = [BLOCK, EXPANSION, SQUEEZE, WIDTH]
         ("a", (float("nan"),), {}, "finite"),
         ("a", (1,), {"b": "xy"}, "lists the values"),
         ("a", (1,), {"b": []}, "lists the values"),
+        ("a", (1,), {"b": 3}, "lists the values"),
+        (3, (1,), {}, "needs a name, a string, but got 3"),
+        ("a", "abc", {}, "options must be a list of values, but got 'abc'"),
+        ("a", 3, {}, "options must be a list of values, but got 3"),
+        ("a", None, {}, "options must be a list of values, but got None"),
+        ("a", (1,), ["b"], "when must be a mapping of names to values, but got"),
+        ("a", (1,), None, "when must be a mapping of names to values, but got None"),
     ],
 )
 def test_a_choice_refuses_what_cannot_be_chosen(name, options, when, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         Choice(name, options, when=when)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ordered", ["yes", 1, None])
+def test_ordered_is_yes_or_no(ordered):
+    with pytest.raises(
+        ValueError, match=f"'a': ordered must be True or False, but got {ordered!r}"
+    ):
+        Choice("a", (1, 2), ordered)
 
 
 def test_choices_are_values():

@@ -1,8 +1,15 @@
 import pytest
 
 from nas.objectives import Constraint, Objective
-from nas.search import Budget, Provenance, Readings, SearchError, search
-from tests.nas.fakes import FakePipeline, InlineExecutor, InOrder, ListRecorder, MemoryLedger
+from nas.search import Budget, Provenance, Readings, SearchError, StageResult, search
+from tests.nas.fakes import (
+    FakePipeline,
+    FakeStage,
+    InlineExecutor,
+    InOrder,
+    ListRecorder,
+    MemoryLedger,
+)
 
 OBJECTIVES = (Objective("accuracy", "maximize"), Objective("latency_ms.cpu", "minimize"))
 
@@ -92,6 +99,31 @@ def test_an_estimate_rejects_only_beyond_its_error_bar():
     status = {t.genotype["x"]: t.status for t in parts["ledger"].told()}
     assert status == {x: "done" if x <= 3 else "rejected" for x in range(10)}
     assert outcome.progress.front == (0, 2)
+
+
+def test_a_screen_that_runs_in_a_worker_rejects_before_training():
+    pipeline = FakePipeline()
+    screen = pipeline.screen
+    pipeline.screen = lambda candidate: Readings()
+    pipeline.stages.insert(
+        0,
+        FakeStage(
+            "screen", lambda c: c.candidate_key, lambda c: StageResult(screen(c)), screens=True
+        ),
+    )
+    outcome, parts = run(pipeline=pipeline, budget=20, constraints=["macs <= 150"])
+    assert outcome.progress.done == 4
+    assert outcome.progress.rejected == 16
+    assert len(pipeline.trained) == 2
+    rejected = [t for t in parts["ledger"].told() if t.status == "rejected"]
+    assert {t.error for t in rejected} == {"surely violates macs <= 150"}
+
+
+def test_what_is_scored_after_training_rejects_nothing():
+    outcome, parts = run(budget=6, constraints=["accuracy >= 0.15"])
+    assert outcome.progress.done == 6
+    assert outcome.progress.front == (4,)
+    assert len(parts["strategy"].tells) == 6
 
 
 def test_rejected_candidates_have_a_cap():

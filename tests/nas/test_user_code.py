@@ -70,3 +70,21 @@ def test_the_line_in_the_users_file_is_blamed(tmp_path):
 
 def test_an_error_without_a_message():
     assert one_line(KeyboardInterrupt(), "") == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(("code", "said"), [("0", "0"), ("", ""), ("'no\\nway'", "no way")])
+def test_a_file_that_ends_the_process_is_one_that_fails(tmp_path, code, said):
+    file = tmp_path / "mine.py"
+    file.write_text(f"import sys\nsys.exit({code})")
+    message = rf"^cannot import .*mine.py: SystemExit: called sys.exit\({said}\) \(mine.py:2\)$"
+
+    with pytest.raises(ValueError, match=message):
+        load_module(str(file))
+
+
+def test_ctrl_c_while_a_file_is_imported_is_no_fault_of_the_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        load_module(str(file))
