@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -155,6 +157,23 @@ def trained(
         return Trained(_accuracy(session, data.validation), _accuracy(session, data.test), artifact)
 
 
+def trained_again(
+    contenders: Sequence[Contender],
+    data: TaskData,
+    config: TrainingConfig,
+    seeds: int,
+    folder: Path,
+) -> list[list[Trained]]:
+    """Each contender trained with each seed, in a process for each core; they are gone then."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=spawn) as pool:
+        jobs = [
+            [pool.submit(trained, contender, data, config, seed, folder) for seed in range(seeds)]
+            for contender in contenders
+        ]
+        return [[job.result() for job in line] for line in jobs]
+
+
 def untrained_latency(contender: Contender, data: TaskData, device: Device) -> Latency:
     """The latency of a contender, which does not depend on its weights."""
     with tempfile.TemporaryDirectory() as folder, seeded(0):
@@ -258,10 +277,7 @@ def run(size: int, trials: int, seeds: int, seed: int, home: Path) -> list[Row]:
     settings = overrides(size, trials, seed, bound_ms)
     contenders = [*hand_made(), *searched(settings, home)]
     with tempfile.TemporaryDirectory() as folder:
-        results = [
-            [trained(c, data, config.training, number, Path(folder)) for number in range(seeds)]
-            for c in contenders
-        ]
+        results = trained_again(contenders, data, config.training, seeds, Path(folder))
         latencies = remeasure([runs[0].artifact for runs in results], device)
     params = [sum(p.numel() for p in c.build(data.task).parameters()) for c in contenders]
     return compare(contenders, results, latencies, params, GOALS[size])

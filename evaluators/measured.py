@@ -129,6 +129,12 @@ def check_measurable(device: Device) -> None:
             f"device {device.alias} ({device.name}: {device.profile.title}) cannot be measured "
             f"here: this is {here.name}: {here.title}"
         )
+    cores = len(os.sched_getaffinity(0))
+    if device.threads > cores:
+        raise ValueError(
+            f"threads of device {device.alias} must be at most {cores}, the cores that there are "
+            f"here, but got {device.threads}"
+        )
     if device.runtime not in runtimes.names():
         runtimes.version(device.runtime)  # says which ones are known
 

@@ -78,6 +78,17 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Without torch's fast path of transformer layers, which ONNX has no counterpart of."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
 def write_metadata(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
     """Set ``metadata_props``: texts as they are, everything else as JSON; sorted by key."""
     del model.metadata_props[:]
@@ -154,7 +165,8 @@ def package(
         The file with its hash.
 
     Raises:
-        CandidateError: for a module that cannot be exported, or whose file answers differently.
+        CandidateError: for a module that cannot be exported, whose file answers differently, or
+            that answers to one example by what the others of the batch are.
     """
     task = data.task
     deployable = Deployable(copy.deepcopy(module), data.preprocessing).cpu().eval()
@@ -177,7 +189,7 @@ def _exported(deployable: Deployable, input_shape: tuple[int, ...]) -> onnx.Mode
     # The exporter that follows this one takes ten times as long.
     buffer: Any = io.BytesIO()
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _plain_attention(), torch.no_grad():
             torch.onnx.export(
                 deployable,
                 (torch.zeros(2, *input_shape),),
@@ -197,16 +209,22 @@ def _exported(deployable: Deployable, input_shape: tuple[int, ...]) -> onnx.Mode
 def _check_answers(deployable: Deployable, path: str | os.PathLike[str], inputs: Floats) -> None:
     """Compare the file with the module at another batch than the one that was exported.
 
-    Tracing bakes in what a module decides by looking at its input; this is where it shows.
+    Tracing bakes in what a module decides by looking at its input; this is where it shows. Each
+    example alone must get the same answer as among the others.
     """
     with torch.no_grad():
         expected = deployable(torch.tensor(inputs)).numpy()
     try:
         with runtimes.load(os.fspath(path)) as session:
             found = session.run(inputs)
+            alone = np.stack([session.run(example[None]) for example in inputs])
     except Exception as error:  # those of ONNX Runtime have no class in common
         why = " ".join(str(error).split())[:200]
         raise CandidateError(f"the exported network does not run: {why}") from error
     tolerance = _TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=tolerance):
         raise CandidateError("the exported network does not answer as the module does")
+    if alone.shape != found[:, None].shape or not np.allclose(
+        alone, found[:, None], rtol=0, atol=tolerance
+    ):
+        raise CandidateError("the outputs depend on the other examples of the batch")

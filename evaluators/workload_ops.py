@@ -140,6 +140,11 @@ def multiplies(
         return made.numel() * args[1].shape[-1], op
     if name == "linear":
         return made.numel() * args[0].shape[-1], op
+    if (
+        name == "_trilinear"
+    ):  # of nn.Bilinear: first times weights (out, first, second), then second
+        first, second = args[1].shape[-2:]
+        return made.numel() * (first + 1) * second, "bilinear"
     if name.startswith("_scaled_dot_product"):
         query, key, value = args[0].shape, args[1].shape, args[2].shape
         return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]), "attention"

@@ -67,13 +67,16 @@ def record(module: torch.nn.Module, input_shape: Sequence[int]) -> Recording:
         input_shape: with batch.
 
     Raises:
-        CandidateError: the shapes do not fit together, or the control flow depends on data.
+        CandidateError: the shapes do not fit together, the control flow depends on data, or the
+            module raises anything else.
     """
     with _inference(module), torch.no_grad(), _Recorder() as recorder:
         data = recorder.start(tuple(input_shape))
         try:
             result = module(data)
-        except (RuntimeError, ValueError) as error:
+        except CandidateError:
+            raise
+        except Exception as error:  # whatever the module's own code raises without data
             first = str(error).strip().splitlines() or [type(error).__name__]
             raise CandidateError(f"cannot be traced: {first[0]}") from error
     made_by = recorder.made_by

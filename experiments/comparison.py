@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments.device_settings import device_settings
-from experiments.fronts import Front, NothingFound, costs_of, front_trials, run_front
+from experiments.fronts import Front, costs_of, front_trials, run_front
 from nas.objectives import Objective
 from nas.pareto import Costs, hypervolume, reference_point
 from nas.trials import Trial
@@ -83,8 +83,12 @@ def contender_of(run: Run) -> Contender:
     """The front of a run, with the data and the devices that its numbers hold for."""
     task = run.config.task
     options = (f"{name} {value}" for name, value in sorted(task.options.items()))
+    with run.ledger() as ledger:
+        data = ledger.data_hash
+    # The same options read other data where a user's file has changed between two searches.
+    words = [task.kind, *options, *([f"data {data[:12]}"] if data else [])]
     devices = {alias: str(setting) for alias, setting in device_settings(run).items()}
-    return Contender(run_front(run), " ".join([task.kind, *options]), devices)
+    return Contender(run_front(run), " ".join(words), devices)
 
 
 def compare(contenders: Sequence[Contender]) -> list[Group]:
@@ -95,8 +99,7 @@ def compare(contenders: Sequence[Contender]) -> list[Group]:
         ValueError: when comparable runs share no objective.
     """
     for contender in contenders:
-        if not contender.front.trials:
-            raise NothingFound(f"the front of run {contender.front.run} is empty")
+        contender.front.require_trials()
     contested = _contested(contenders)
     groups: dict[tuple[tuple[str, str], ...], list[Contender]] = defaultdict(list)
     for contender in contenders:

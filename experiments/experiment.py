@@ -19,6 +19,7 @@ from experiments.recorder import MlflowRecorder
 from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
+from experiments.tracking import tracking_uri
 from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
 from nas.search import Budget, Outcome, SearchError, search
@@ -91,6 +92,8 @@ class Experiment:
     def __init__(self, config: ExperimentConfig, where: str | Path | None = None) -> None:
         self.config, self._home = config, home(where)
         self._parts = Parts.of(config)
+        if config.tracking.enabled:
+            _check_tracking(config)
         # Made once for its complaints; each run makes its own.
         self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
 
@@ -235,6 +238,13 @@ class Experiment:
             why = pipeline.refusal or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         return outcome
+
+
+def _check_tracking(config: ExperimentConfig) -> None:
+    try:
+        tracking_uri(config.tracking.uri)
+    except ValueError as error:
+        raise ConfigError(f"tracking: {error}", ("tracking",)) from error
 
 
 def _check_identity(ledger: SqliteLedger, identity: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,11 @@ from experiments.verification import (
 from experiments.wiring import build_devices, build_task
 from nas.trials import Trial
 
+if TYPE_CHECKING:
+    from evaluators.tasks import TaskData
+
 MODEL, VERIFICATION = "model.onnx", "verification.json"
+_SCRATCH = ".export-"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def export(
     maximum: Mapping[str, float] | None = None,
     force: bool = False,
 ) -> ExportReport:
-    """Write the picked network, checked. Either all of it is there afterwards, or nothing new.
+    """Write the picked network. Nothing changes in the folder before all of it has been checked.
 
     Args:
         run: a search, finished or not.
@@ -79,7 +83,9 @@ def export(
     trial = pick_trial(trials, objectives, str(pick), filters, constraints)
     _check_target(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
+    # Within a folder that is there: it may be another file system than its parent.
+    beside = folder if folder.exists() else folder.parent
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=beside) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         verification = _write(new, run, trial)
@@ -99,9 +105,9 @@ def _check_target(folder: Path, force: bool) -> None:
 
 
 def _strangers(folder: Path) -> set[str]:
-    """What lies in a folder and belongs to no export."""
+    """What lies in a folder and belongs to no export, nor to one that was killed."""
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    return names - _listed(folder)
+    return {name for name in names - _listed(folder) if not name.startswith(_SCRATCH)}
 
 
 def _listed(folder: Path) -> set[str]:
@@ -115,6 +121,7 @@ def _listed(folder: Path) -> set[str]:
 
 def _write(folder: Path, run: Run, trial: Trial) -> Verification:
     data, (artifact, outputs, weights) = build_task(run.config), _sources(run, trial)
+    _check_data(run, data)
     model, validation = folder / MODEL, data.validation
     shutil.copyfile(artifact, model)
     verification = verify(model, trial, run, data, outputs)
@@ -135,6 +142,15 @@ def _write(folder: Path, run: Run, trial: Trial) -> Verification:
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     _write_records(folder, run, trial, verification)
     return verification
+
+
+def _check_data(run: Run, data: TaskData) -> None:
+    with run.ledger() as ledger:
+        recorded, found = ledger.data_hash, data.task.data_hash
+    if recorded and recorded != found:
+        raise VerificationError(
+            f"the data changed since this search: recorded {recorded[:12]}, found {found[:12]}"
+        )
 
 
 def _sources(run: Run, trial: Trial) -> tuple[Path, Path, Path]:
@@ -172,11 +188,18 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _install(new: Path, folder: Path) -> None:
-    """Put the finished files in place of an earlier export, beside anything else that is there."""
-    if _strangers(folder):
-        for path in new.iterdir():
-            os.replace(path, folder / path.name)
+    """Put the finished files in place of an earlier export, beside anything else that is there.
+
+    A folder that is there stays the same one: it may be a mount, or somebody may be working in it.
+    """
+    if not folder.exists():
+        os.replace(new, folder)
         return
-    if folder.exists():
-        os.replace(folder, new.with_name("old"))
-    os.replace(new, folder)
+    names = {path.name for path in new.iterdir()}
+    stale = _listed(folder) - names
+    for path in list(folder.iterdir()):
+        if path.is_file() and path.name in stale:
+            path.unlink()
+    # The list of files last: until then it is that of the earlier export.
+    for name in sorted(names, key=lambda name: name == VERIFICATION):
+        os.replace(new / name, folder / name)

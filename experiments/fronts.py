@@ -31,12 +31,23 @@ class Front:
         objectives: what it was searched for.
         reference_point: costs of the hypervolume's reference point, None until it is fixed.
         trials: best first by the first objective.
+        why_empty: what to say where there are none.
     """
 
     run: str
     objectives: tuple[Objective, ...]
     reference_point: Costs | None
     trials: tuple[Trial, ...]
+    why_empty: str = "no trial is done yet"
+
+    def require_trials(self) -> None:
+        """See that there are any.
+
+        Raises:
+            NothingFound: when there are none, saying why.
+        """
+        if not self.trials:
+            raise NothingFound(f"the front of run {self.run} is empty: {self.why_empty}")
 
     def to_json(self) -> dict[str, Any]:
         """What ``nas front --json`` prints; the reference point in the metrics' own units."""
@@ -112,8 +123,10 @@ def run_front(run: Run, filters: Sequence[Constraint] = ()) -> Front:
     """
     objectives, constraints = run.config.objectives_parsed(), run.config.constraints_parsed()
     with run.ledger() as ledger:
-        trials = front_trials(ledger.trials(), objectives, constraints, filters)
-        return Front(run.id, objectives, ledger.reference_point, trials)
+        everything, reference_point = ledger.trials(), ledger.reference_point
+    trials = front_trials(everything, objectives, constraints, filters)
+    why = "" if trials else why_empty(everything, objectives, (*constraints, *filters))
+    return Front(run.id, objectives, reference_point, trials, why)
 
 
 def scaled(points: Sequence[Costs]) -> list[Costs]:
@@ -170,13 +183,13 @@ def pick(
     """
     done = [trial for trial in trials if trial.status == "done"]
     _check_filters(filters, done)
-    if how.isdigit():
+    if how.isascii() and how.isdecimal():
         return _by_number(trials, int(how), filters)
     if how not in PICKS:
         raise ValueError(f"pick is one of {', '.join(PICKS)} or a trial's number, but got {how!r}")
     front = front_trials(done, objectives, constraints, filters)
     if not front:
-        raise NothingFound(_nearest(done, (*constraints, *filters)))
+        raise NothingFound(why_empty(done, objectives, (*constraints, *filters)))
     if how == "knee":
         return knee(front, objectives)
     first = Objective("accuracy", "maximize") if how == "most-accurate" else _speed(objectives)
@@ -202,10 +215,21 @@ def _by_number(trials: Sequence[Trial], number: int, filters: Sequence[Constrain
     raise NothingFound(f"there is no finished trial {number}")
 
 
-def _nearest(trials: Sequence[Trial], bounds: Sequence[Constraint]) -> str:
-    if not trials:
+def why_empty(
+    trials: Sequence[Trial], objectives: Sequence[Objective], bounds: Sequence[Constraint]
+) -> str:
+    """Why a front without a single point is empty: nothing is done, known, or within the bounds."""
+    done = [trial for trial in trials if trial.status == "done"]
+    if not done:
         return "no trial is done yet"
-    wanted = " and ".join(map(str, bounds)) or "all objectives known"
+    known = [trial for trial in done if costs_of(trial, objectives) is not None]
+    if not known:
+        return f"no trial has all of {', '.join(o.metric for o in objectives)}"
+    return _nearest(known, bounds)
+
+
+def _nearest(trials: Sequence[Trial], bounds: Sequence[Constraint]) -> str:
+    wanted = " and ".join(map(str, bounds))
 
     def distance(trial: Trial) -> tuple[int, float, int]:
         violations = [constraint.violation(trial.metrics) for constraint in bounds]
@@ -215,7 +239,7 @@ def _nearest(trials: Sequence[Trial], bounds: Sequence[Constraint]) -> str:
     best = min(trials, key=distance)
     names = dict.fromkeys(constraint.metric for constraint in bounds)
     readings = (f"{n} {best.metrics[n]:.4g}" for n in names if n in best.metrics)
-    return f"no trial has {wanted}; nearest is trial {best.number} ({', '.join(readings)})"
+    return f"no trial meets {wanted}; nearest is trial {best.number} ({', '.join(readings)})"
 
 
 def _speed(objectives: Sequence[Objective]) -> Objective:

@@ -15,8 +15,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.ledger_file import (
     SCHEMA_VERSION,
@@ -32,30 +33,41 @@ from nas.trials import Trial
 
 __all__ = ["SCHEMA_VERSION", "LedgerError", "SqliteLedger", "is_being_written"]
 
+T = TypeVar("T")
+
+
+def _ask(number: int, record: dict[str, Any]) -> Ask:
+    return Ask(number, **record)
+
 
 class SqliteLedger:
     """Implements `nas.protocols.Ledger`.
 
     Args:
-        path: of the file; the writer makes it where it is missing.
+        path: of the file.
         read_only: True to look on while another process writes. Notes (`set_meta`,
             `record_test_accuracy`) can be made all the same, events cannot.
+        create: whether a writer makes a file that is missing or empty.
         now: the time of day in seconds, noted beside each event.
 
     Raises:
-        LedgerError: for a file that is missing (reading), damaged, no ledger, from a newer
-            version, or written by another process (writing).
+        LedgerError: for a file that is missing (and not to be made), damaged, no ledger, from a
+            newer version, or written by another process (writing).
     """
 
     def __init__(
-        self, path: str | Path, read_only: bool = False, now: Callable[[], float] = time.time
+        self,
+        path: str | Path,
+        read_only: bool = False,
+        now: Callable[[], float] = time.time,
+        create: bool = True,
     ) -> None:
         self.path, self.read_only, self._now = Path(path), read_only, now
         self._mutex = threading.RLock()
         self._lock_fd: int | None = None if read_only else lock(self.path)
         try:
             with self._translated():
-                self._db = connect(self.path, read_only, thorough=not read_only)
+                self._db = connect(self.path, read_only, create, thorough=not read_only)
         except BaseException:
             self._unlock()
             raise
@@ -87,14 +99,14 @@ class SqliteLedger:
             "SELECT number, kind, payload FROM events WHERE kind != 'asked' ORDER BY seq"
         ):
             if kind == "done":
-                trials[number] = Trial.from_json(json.loads(payload))
+                trials[number] = self._parsed(payload, Trial.from_json)
             order.append(trials[number])
         return order
 
     def trials(self) -> list[Trial]:
         """Every result once, by number."""
         rows = self._rows("SELECT payload FROM events WHERE kind = 'done' ORDER BY number")
-        return [Trial.from_json(json.loads(payload)) for (payload,) in rows]
+        return [self._parsed(payload, Trial.from_json) for (payload,) in rows]
 
     def unfinished(self) -> Sequence[Ask]:
         """Asks without a result; see `nas.protocols.Ledger`."""
@@ -103,7 +115,7 @@ class SqliteLedger:
             "(SELECT 1 FROM events AS d WHERE d.kind = 'done' AND d.number = a.number) "
             "ORDER BY number"
         )
-        return [Ask(number, **json.loads(payload)) for number, payload in rows]
+        return [self._parsed(payload, partial(_ask, number)) for number, payload in rows]
 
     def repeats(self) -> int:
         """How often a result was told again."""
@@ -144,11 +156,16 @@ class SqliteLedger:
     def get_meta(self, key: str) -> Any:
         """The JSON-able value of a note, None where there is none."""
         rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
-        return json.loads(rows[0][0]) if rows else None
+        return self._parsed(rows[0][0], lambda value: value) if rows else None
 
     def set_meta(self, key: str, value: Any) -> None:
         """Store a note under a key, over an older one."""
         self._note("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, to_json(value))
+
+    @property
+    def data_hash(self) -> str:
+        """The content hash of the data that was searched on, empty where it was not noted."""
+        return str((self.get_meta("identity") or {}).get("data") or "")
 
     def test_accuracy(self, sha256: str) -> float | None:
         """The recorded test accuracy of an artifact, None where it was never asked for."""
@@ -212,7 +229,10 @@ class SqliteLedger:
     def _note(self, statement: str, *values: Any) -> None:
         with self._translated():
             if self.read_only:
-                with contextlib.closing(connect(self.path, read_only=False)) as db, db:
+                with (
+                    contextlib.closing(connect(self.path, read_only=False, create=False)) as db,
+                    db,
+                ):
                     db.execute(statement, values)
             else:
                 with self._db:
@@ -221,6 +241,13 @@ class SqliteLedger:
     def _rows(self, statement: str, *values: Any) -> list[Any]:
         with self._translated():
             return self._db.execute(statement, values).fetchall()
+
+    def _parsed(self, payload: str, make: Callable[[Any], T]) -> T:
+        try:
+            return make(json.loads(payload))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise LedgerError(f"{self.path}: is damaged: a record cannot be read ({why})") from None
 
     def _value(self, statement: str) -> Any:
         return self._rows(statement)[0][0]

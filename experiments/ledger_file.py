@@ -79,27 +79,31 @@ def lock(path: Path) -> int:
     raise LedgerError(f"{path}: is being written by another search (process {holder})")
 
 
-def connect(path: Path, read_only: bool, thorough: bool = False) -> sqlite3.Connection:
-    """Open the file; the writer's is made where it is missing.
+def connect(
+    path: Path, read_only: bool, create: bool, thorough: bool = False
+) -> sqlite3.Connection:
+    """Open the file.
 
     Args:
         path: of the file.
         read_only: whether to leave it as it is.
+        create: whether a writer makes one that is missing or empty.
         thorough: whether to look for damage in all of it, before more is written to it.
 
     Raises:
         LedgerError: for a missing or damaged file, another database, or a newer version.
         sqlite3.Error: for what is no database.
     """
-    if read_only and not path.exists():
-        raise LedgerError(f"{path}: is not there")
-    mode = "ro" if read_only else "rwc"
+    create = create and not read_only
+    if not create:
+        _check_there(path)
+    mode = "ro" if read_only else ("rwc" if create else "rw")
     if read_only and not os.access(path.parent, os.W_OK) and not _wal_path(path).exists():
         mode = "ro&immutable=1"  # a reader of a WAL file must make its index, which it cannot here
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     db = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
-        _check_schema(db, path, read_only)
+        _check_schema(db, path, create)
         if thorough:
             _check_pages(db, path)
         if not read_only:
@@ -111,11 +115,18 @@ def connect(path: Path, read_only: bool, thorough: bool = False) -> sqlite3.Conn
     return db
 
 
-def _check_schema(db: sqlite3.Connection, path: Path, read_only: bool) -> None:
-    """See that it is a schema this version can use; the writer makes it in an empty file."""
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise LedgerError(f"{path}: is not there")
+    if not path.stat().st_size:
+        raise LedgerError(f"{path}: is empty: what it held is not there any more")
+
+
+def _check_schema(db: sqlite3.Connection, path: Path, create: bool) -> None:
+    """See that it is a schema this version can use, made in an empty file where that is wanted."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-    if not tables and not version and not read_only:
+    if not tables and not version and create:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
     elif db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
         raise LedgerError(f"{path}: is no ledger of a search")

@@ -83,14 +83,32 @@ def load(folder: str | Path) -> Any:
         ValueError: when the folder is no export, or one of a newer version, or its parts do not
             fit together.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from evaluators.packaging import Deployable
-    from evaluators.tasks import Preprocessing
-    from evaluators.training import seeded
 
     folder = Path(folder)
     record = _read(folder)
+    try:
+        module, preprocessing = _build(folder, record)
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be used: {error}"
+        raise ValueError(f"{folder / NETWORK} {why}") from error
+    try:
+        module.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        why = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{folder / WEIGHTS} does not fit {NETWORK}: {why}") from None
+    return Deployable(module, preprocessing).eval()
+
+
+def _build(folder: Path, record: Mapping[str, Any]) -> tuple[Any, Preprocessing]:
+    """The network as it was described, its weights still random, and what comes before it."""
+    from evaluators.tasks import Preprocessing
+    from evaluators.training import seeded
+
+    preprocessing = Preprocessing(**record["preprocessing"])
     task = Task(**record["task"])
     options = {
         name: str(folder.absolute() / value) if _is_file(value) else value
@@ -101,13 +119,7 @@ def load(folder: str | Path) -> Any:
     with seeded(0):
         module = space.build(architecture, task)
         pruning = PruneConfig.from_genotype(record["genotype"], record["align"])
-        module = reshape(module, pruning, task)
-    try:
-        module.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, OSError) as error:
-        why = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{folder / WEIGHTS} does not fit {NETWORK}: {why}") from None
-    return Deployable(module, Preprocessing(**record["preprocessing"])).eval()
+        return reshape(module, pruning, task), preprocessing
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class FrontWriter:
         """The axis of each other metric of the front, remembered by the experiment."""
         settings = device_settings(self._run)
         config = self._run.config
-        task = self._ledger.get_meta("data_hash") or config.task.model_dump(mode="json")
+        task = self._ledger.data_hash or config.task.model_dump(mode="json")
         known, axes = axes_of(self._store.tags()), {}
         for metric in axis_metrics(front.trials, [o.metric for o in front.objectives], quality):
             device = settings.get(metric.removeprefix(LATENCY))

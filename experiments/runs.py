@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import hw_profiles
 from experiments.config import ExperimentConfig, dump_yaml, load_config
-from experiments.ledger import SqliteLedger, is_being_written
+from experiments.ledger import LedgerError, SqliteLedger, is_being_written
 from nas.registry import unknown
 
 Status = Literal["created", "running", "finished", "interrupted", "failed"]
@@ -91,12 +91,12 @@ class Run:
         return self.path / "ledger.sqlite"
 
     def ledger(self, write: bool = False) -> SqliteLedger:
-        """The ledger, for looking on; the search itself writes.
+        """The ledger, for looking on; the search itself writes. Only `create_run` makes it.
 
         Raises:
-            LedgerError: see `SqliteLedger`.
+            LedgerError: when it is not there; otherwise see `SqliteLedger`.
         """
-        return SqliteLedger(self.ledger_path, read_only=not write)
+        return SqliteLedger(self.ledger_path, read_only=not write, create=False)
 
     @property
     def artifacts_dir(self) -> Path:
@@ -120,9 +120,18 @@ class Run:
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
-        """Machine and versions at the run's creation."""
-        environment: Mapping[str, Any] = json.loads((self.path / "environment.json").read_text())
-        return environment
+        """Machine and versions at the run's creation.
+
+        Raises:
+            LedgerError: when the file that holds them is missing or damaged.
+        """
+        path = self.path / "environment.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError) as error:
+            raise LedgerError(f"{path}: is damaged: {error}") from None
 
     @property
     def state(self) -> RunState:
@@ -176,7 +185,7 @@ def create_run(home: Path, config: ExperimentConfig) -> Run:
     run.path.mkdir(parents=True)
     try:
         _write(run.path / "environment.json", json.dumps(describe_environment(), indent=2))
-        run.ledger(write=True).close()
+        SqliteLedger(run.ledger_path, create=True).close()
         # Last: a folder without it is no run.
         _write(run.path / "config.yaml", dump_yaml(config))
     except BaseException:

@@ -28,6 +28,7 @@ MODEL_FILE = "model.onnx"
 _PER_BATCH = 100  # the server takes 100 parameters, 100 tags and 1000 values a call
 _MAX_PARAM, _MAX_TAG = 6000, 5000
 _SQLITE = "sqlite:///"
+_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
 
 class TrackingError(RuntimeError):
@@ -61,9 +62,31 @@ def tracking_uri(configured: str | None = None, folder: str | Path | None = None
     Args:
         configured: what the configuration or the command line says.
         folder: of the default store, the working folder where None.
+
+    Raises:
+        ValueError: for an address that MLflow has no store for, or that of a folder of files.
     """
     default = f"{_SQLITE}{Path(folder or Path.cwd()).absolute() / 'mlflow.db'}"
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or default
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or default
+    _check_scheme(uri)
+    return uri
+
+
+def _check_scheme(uri: str) -> None:
+    scheme, colon, _ = uri.partition(":")
+    # SQLAlchemy takes a driver after the database: mysql+pymysql://.
+    if scheme.partition("+")[0].lower() in _SCHEMES and (colon or scheme == "databricks"):
+        return
+    if not colon or scheme == "file":
+        raise ValueError(
+            f"MLflow must log to a database or a server, not into the folder {uri!r}; "
+            f"use {_SQLITE}mlflow.db"
+        )
+    # Not all of the address: it may hold a password.
+    raise ValueError(
+        f"MLflow has no store for {scheme!r}; the tracking address must begin with one of "
+        f"{', '.join(_SCHEMES)}"
+    )
 
 
 def is_server(uri: str) -> bool:

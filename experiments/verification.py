@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,7 +174,7 @@ def check_outputs(
     model: Path, trial: Trial, data: TaskData, logits: Path, same: bool
 ) -> list[Check]:
     """The outputs on validation, and the accuracy, are those of the scoring."""
-    recorded = np.load(logits, allow_pickle=False)["logits"]
+    recorded = _recorded_outputs(logits)
     with runtimes.load(model) as session:
         found = predict(session, data.validation.inputs)
     if recorded.shape != found.shape:
@@ -191,6 +193,17 @@ def check_outputs(
             "equal" if same else f"within {slack:.1%}, on another CPU or runtime",
         ),
     ]
+
+
+def _recorded_outputs(path: Path) -> NDArray[np.float32]:
+    damage = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
+    try:
+        with path.open("rb") as file:  # numpy leaves a broken one open
+            outputs: NDArray[np.float32] = np.load(file, allow_pickle=False)["logits"]
+    except damage as error:
+        why = " ".join(str(error).split())[:200]
+        raise VerificationError(f"{path}: the recorded outputs cannot be read: {why}") from None
+    return outputs
 
 
 def _compare_outputs(
@@ -226,7 +239,7 @@ def check_network(folder: Path, trial: Trial, data: TaskData, logits: Path) -> l
     """
     import torch
 
-    name, recorded = "float network", np.load(logits, allow_pickle=False)["logits"]
+    name, recorded = "float network", _recorded_outputs(logits)
     try:
         module = load(folder)
         with torch.no_grad():

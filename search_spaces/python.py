@@ -93,7 +93,7 @@ class PythonSpace:
             return function(*arguments)
         except CandidateError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CandidateError(one_line(error, self._path)) from error
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from nas.choices import Choice, Genotype, Value, check_choices, validate
 
@@ -114,15 +115,13 @@ class History:
 
         Raises:
             ValueError: for a genotype that is none of this space, for another number of costs than
-                of objectives, for a violation that is negative or NaN.
+                of objectives, for costs that are no numbers, for a violation that is none or
+                negative or NaN.
         """
         validate(self.choices, genotype)
-        if costs is not None and len(costs) != self._objectives:
-            raise ValueError(
-                f"there must be {self._objectives} costs, one an objective, but got {list(costs)}"
-            )
-        if not violation >= 0:
-            raise ValueError(f"violation must be at least 0, but got {violation}")
+        self._check_costs(costs)
+        if not isinstance(violation, Real) or not violation >= 0:
+            raise ValueError(f"violation must be at least 0, but got {violation!r:.60}")
         code, result = self.encode(genotype), None
         if costs is not None:
             finite = tuple(None if c is None or not math.isfinite(c) else float(c) for c in costs)
@@ -132,6 +131,17 @@ class History:
         self._pending.discard(code)
         self._told += 1
         return self._observations[code]
+
+    def _check_costs(self, costs: object) -> None:
+        if costs is None:
+            return
+        if not isinstance(costs, Collection) or len(costs) != self._objectives:
+            raise ValueError(
+                f"there must be {self._objectives} costs, one an objective, but got {costs!r:.60}"
+            )
+        for cost in costs:
+            if cost is not None and not isinstance(cost, Real):
+                raise ValueError(f"costs must be numbers or None, but got {cost!r:.60}")
 
     def _summary(self, code: Code) -> Observation:
         results = [result for result in self._results[code] if result is not None]

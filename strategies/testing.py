@@ -1,8 +1,8 @@
 """The contract of `nas.protocols.Strategy` as tests that any strategy can be put to.
 
-    from strategies.testing import StrategyContract
+    from strategies.testing import LearningContract
 
-    class TestMine(StrategyContract):
+    class TestMine(LearningContract):    # StrategyContract where it does not heed the costs
         name = "mine"                    # as `strategies.create` knows it
         options = {"population": 30}
 
@@ -49,13 +49,10 @@ class StrategyContract:
     Attributes:
         name: of the strategy.
         options: for its creation.
-        learns: False for a strategy that does not heed the costs; the tests of what is learned
-            are skipped then.
     """
 
     name: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = {}
-    learns: ClassVar[bool] = True
 
     def create(
         self,
@@ -68,12 +65,6 @@ class StrategyContract:
         metrics = ["error", "latency_ms.cpu", "size_kb", "energy_mj.cpu"][:objectives]
         wanted = [Objective(metric, "minimize") for metric in metrics]
         return strategies.create(self.name, choices, wanted, seed, **arguments, **self.options)
-
-    @pytest.fixture
-    def _learner(self) -> None:
-        """Passes over tests of what a strategy learns."""
-        if not self.learns:
-            pytest.skip("it does not learn")
 
     # What it asks for
 
@@ -270,44 +261,6 @@ class StrategyContract:
 
         assert play(self.create(), 40, evaluate) == play(self.create(), 40)
 
-    # What it learns
-
-    @pytest.mark.usefixtures("_learner")
-    def test_finds_a_better_front_than_random_search(self) -> None:
-        """Regret against the exact front after 100 results, mean of six seeds."""
-
-        def mean_regret(create: Callable[[int], Strategy]) -> float:
-            return sum(regret(play(create(seed), 100)) for seed in range(6)) / 6
-
-        objectives = [Objective("error", "minimize"), Objective("latency_ms.cpu", "minimize")]
-        chance = mean_regret(lambda seed: strategies.create("random", TOY, objectives, seed))
-        assert mean_regret(lambda seed: self.create(seed=seed)) < 0.85 * chance
-
-    @pytest.mark.usefixtures("_learner")
-    def test_stays_away_from_what_fails(self) -> None:
-        """A third of the space fails; at most a fifth of the late asks may."""
-
-        def evaluate(genotype: Genotype) -> Sequence[float] | None:
-            return None if genotype["stage1.kind"] == "inverted" else toy_costs(genotype)
-
-        asked = play(self.create(), 70, evaluate)[-25:]
-        assert sum(genotype["stage1.kind"] == "inverted" for genotype in asked) <= 5
-
-    @pytest.mark.usefixtures("_learner")
-    @pytest.mark.parametrize("trained", [True, False])
-    def test_moves_to_where_the_constraints_are_met(self, trained: bool) -> None:
-        """A ninth of the space is feasible; three times that share is asked for in the end."""
-
-        def violation(genotype: Genotype) -> float:
-            return 6.0 - float(genotype["stage1.depth"]) - float(genotype["stage2.depth"])
-
-        def evaluate(genotype: Genotype) -> Sequence[float | None]:
-            error, latency_ms = toy_costs(genotype)
-            return (error if trained or violation(genotype) == 0 else None), latency_ms
-
-        asked = play(self.create(), 80, evaluate, violation)[-30:]
-        assert sum(violation(genotype) == 0 for genotype in asked) >= 10
-
     # What it makes of the screen
 
     def test_passes_over_what_the_screen_rules_out(self) -> None:
@@ -348,3 +301,40 @@ class StrategyContract:
         assert widths == sorted(widths)
         with pytest.raises(Exhausted):
             strategy.ask()
+
+
+class LearningContract(StrategyContract):
+    """What a strategy promises that heeds the costs; subclass it and set `name`."""
+
+    def test_finds_a_better_front_than_random_search(self) -> None:
+        """Regret against the exact front after 100 results, mean of six seeds."""
+
+        def mean_regret(create: Callable[[int], Strategy]) -> float:
+            return sum(regret(play(create(seed), 100)) for seed in range(6)) / 6
+
+        objectives = [Objective("error", "minimize"), Objective("latency_ms.cpu", "minimize")]
+        chance = mean_regret(lambda seed: strategies.create("random", TOY, objectives, seed))
+        assert mean_regret(lambda seed: self.create(seed=seed)) < 0.85 * chance
+
+    def test_stays_away_from_what_fails(self) -> None:
+        """A third of the space fails; at most a fifth of the late asks may."""
+
+        def evaluate(genotype: Genotype) -> Sequence[float] | None:
+            return None if genotype["stage1.kind"] == "inverted" else toy_costs(genotype)
+
+        asked = play(self.create(), 70, evaluate)[-25:]
+        assert sum(genotype["stage1.kind"] == "inverted" for genotype in asked) <= 5
+
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_moves_to_where_the_constraints_are_met(self, trained: bool) -> None:
+        """A ninth of the space is feasible; three times that share is asked for in the end."""
+
+        def violation(genotype: Genotype) -> float:
+            return 6.0 - float(genotype["stage1.depth"]) - float(genotype["stage2.depth"])
+
+        def evaluate(genotype: Genotype) -> Sequence[float | None]:
+            error, latency_ms = toy_costs(genotype)
+            return (error if trained or violation(genotype) == 0 else None), latency_ms
+
+        asked = play(self.create(), 80, evaluate, violation)[-30:]
+        assert sum(violation(genotype) == 0 for genotype in asked) >= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +55,11 @@ def digits(size: int = 16) -> TaskData:
 
 @functools.lru_cache(maxsize=2)
 def _digits(size: int) -> TaskData:
-    from sklearn.datasets import load_digits  # 1 s, and only this task needs it
-
+    state = random.getstate()  # the import draws from it
+    try:
+        from sklearn.datasets import load_digits  # 1 s, and only this task needs it
+    finally:
+        random.setstate(state)
     images, labels = load_digits(return_X_y=True)
     inputs = resized(images.reshape(-1, 8, 8), size)[:, None]
     return classification_by_split(f"digits-{size}", inputs, labels)

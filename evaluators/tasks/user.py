@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluators.tasks.data import Preprocessing, TaskData, as_split, content_hash
+from evaluators.tasks.data import Labels, Preprocessing, TaskData, as_split, content_hash
 from evaluators.tasks.splits import stratified
 from nas.task import Task
 from nas.user_code import load_module, one_line
@@ -31,7 +30,8 @@ def classification(
             (n,), integers counting from 0.
         validation: likewise; candidates are chosen by it.
         test: likewise; the search never sees it.
-        classes: their number; None for the highest label of the training split + 1.
+        classes: their number; None for the highest label of the training split + 1, which must
+            not be more than it has examples.
         preprocessing: None for mean 0 and std 1 over the training split, by channel.
 
     Raises:
@@ -44,12 +44,13 @@ def classification(
     first = splits[0]
     if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int)):
         raise ValueError(f"classes must be an integer, but got {classes!r}")
+    outputs = _counted(first.labels, len(first)) if classes is None else classes
     normalization = preprocessing or Preprocessing.of(first.inputs)
     task = Task(
         name=name,
         kind="classification",
         input_shape=first.inputs.shape[1:],
-        outputs=int(first.labels.max()) + 1 if classes is None else classes,
+        outputs=outputs,
         metric="accuracy",
         data_hash=content_hash(normalization, *splits),
     )
@@ -87,9 +88,20 @@ def classification_by_split(
         pairs[0],
         pairs[1],
         pairs[2],
-        classes=int(np.max(whole.labels)) + 1 if classes is None else classes,
+        classes=_counted(whole.labels, len(parts[0])) if classes is None else classes,
         preprocessing=preprocessing,
     )
+
+
+def _counted(labels: Labels, examples: int) -> int:
+    """The number of classes up to the highest label; labels with gaps are told from classes."""
+    classes = int(labels.max()) + 1
+    if classes > examples:
+        raise ValueError(
+            f"labels must count from 0 without gaps, but the highest of {examples} training "
+            f"examples is {classes - 1}; give classes={classes} where there are so many"
+        )
+    return classes
 
 
 def user_task(function: str, **options: Any) -> TaskData:
@@ -113,7 +125,7 @@ def user_task(function: str, **options: Any) -> TaskData:
         raise ValueError(f"{where} has no function {name!r}")
     try:
         data = found(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{function} raised {one_line(error, str(module.__file__))}") from error
     if not isinstance(data, TaskData):
         raise ValueError(

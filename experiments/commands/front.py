@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from experiments.commands.output import FINE, Output, second_look, show_front
-from experiments.fronts import NothingFound, run_front
+from experiments.fronts import run_front
 from experiments.runs import find_run, home
 
 
@@ -17,8 +17,7 @@ def run(text: str, as_json: bool) -> int:
     """
     found = find_run(home(), text)
     front = run_front(found)
-    if not front.trials:
-        raise NothingFound(f"the front of run {front.run} is empty: no trial is done yet")
+    front.require_trials()
     output = Output()
     if as_json:
         output.line(json.dumps(front.to_json(), indent=2, allow_nan=False))

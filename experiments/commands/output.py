@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
 
-from experiments.fronts import Front, NothingFound, knee
+from experiments.fronts import Front, knee
 from experiments.remeasuring import META
 from experiments.runs import Run
 from experiments.tables import Again, setting_lines, trial_tables
@@ -53,8 +53,7 @@ def show_front(output: Output, front: Front, again: Again, title: str = "") -> N
     Raises:
         NothingFound: when the front is empty.
     """
-    if not front.trials:
-        raise NothingFound(f"the front of run {front.run} is empty: no trial is done yet")
+    front.require_trials()
     marks = {knee(front.trials, front.objectives).number: "knee"}
     output.line(title or f"Front of {front.run}: {len(front.trials)} points")
     output.show(*trial_tables(front.trials, output.width, again, marks))

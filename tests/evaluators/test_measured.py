@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +36,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Simulate:
         idle = {"reference": steady(10 * US), "idle": steady(10 * US)}
         machine = Machine(costs=idle | costs)
         monkeypatch.setattr(runtimes, "load", machine.load)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
         measure("idle", CPU, clock=machine)
         machine.log.clear()
         machine.loaded.clear()
@@ -185,6 +187,7 @@ def test_refuses_what_is_not_here(simulate: Simulate) -> None:
         (replace(CPU, profile=elsewhere), r"device cpu \(their-cpu: .* cannot be measured here"),
         (Device("gpu", gpu, "measured"), r"device gpu \(nvidia-a100: .* cannot be measured here"),
         (replace(CPU, runtime="tflite"), "unknown runtime 'tflite'"),
+        (replace(CPU, threads=3), "threads of device cpu must be at most 2, .*, but got 3"),
     ]:
         for refuse in (
             lambda d: measure("net", d, clock=machine),
@@ -275,10 +278,13 @@ def test_this_machine_measures_alike_again(chains: dict[int, Path]) -> None:
         assert latency.wall_p99_ms >= latency.wall_p50_ms > 0  # type: ignore[operator]
 
 
-def test_this_machine_takes_longer_for_more(chains: dict[int, Path]) -> None:
+def test_this_machine_takes_longer_for_more(
+    chains: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     short, long = remeasure([chains[4], chains[40]], CPU)
     assert long.latency_ms > 2 * short.latency_ms
     one, many = measure(chains[40], CPU), measure(chains[40], CPU, batch=64)
     assert many.latency_ms > 2 * one.latency_ms
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})  # a small machine will do
     on_two = measure(chains[40], replace(CPU, threads=2))
     assert "wall time" in on_two.method

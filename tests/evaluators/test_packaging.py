@@ -172,9 +172,22 @@ class Unknown(nn.Module):
         return torch.linalg.matrix_exp(x @ x.T)[:, :3]
 
 
+class Centred(nn.Module):
+    """What it answers to an example depends on the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x)
+        return y - y.mean(0)
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
+        (Centred(), "the outputs depend on the other examples of the batch"),
         (FrozenBatch(), "the exported network does not run: "),
         (Branching(), "the exported network does not answer as the module does"),
         (Unknown(), "cannot be exported to ONNX: "),
@@ -186,6 +199,28 @@ def test_what_cannot_be_packed_is_the_candidates_fault(
     with pytest.raises(CandidateError, match=message) as caught:
         packed(module, blobs(), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_transformer_can_be_packed_and_the_fast_path_is_left_as_found(tmp_path: Path):
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layer(x.squeeze(1)).flatten(1))
+
+    module, data = Attending(), digits()
+    for enabled in (True, False):
+        torch.backends.mha.set_fastpath_enabled(enabled)
+        try:
+            found = ran(packed(module, data, tmp_path), data.validation.inputs)
+            assert torch.backends.mha.get_fastpath_enabled() is enabled
+        finally:
+            torch.backends.mha.set_fastpath_enabled(True)
+        expected = logits_of(module, data, data.validation.inputs)
+        assert np.abs(found - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
 
 
 def test_weights_that_are_not_finite_do_not_pass(tmp_path: Path):

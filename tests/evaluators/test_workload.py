@@ -61,6 +61,22 @@ class TestExactCounts:
             module.train()(torch.zeros(shape))
         assert 2 * trace(module, shape).macs == counter.get_total_flops()
 
+    def test_a_bilinear_layer_by_hand(self) -> None:
+        """x W y for each output: 5 * 4 with the weights, then 4; torch does not count them."""
+
+        class Pairs(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Bilinear(5, 4, 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.layer(x, x[:, :4])
+
+        for lowering in LOWERINGS:
+            workload = trace(Pairs(), (2, 5), lowering)
+            assert workload.macs == 2 * 3 * (5 * 4 + 4)
+            assert workload.params == 3 * 5 * 4 + 3
+
     def test_macs_grow_with_the_batch_and_params_do_not(self) -> None:
         one, many = trace(lenet(), (1, 1, 32, 32)), trace(lenet(), (8, 1, 32, 32))
         assert many.macs == 8 * one.macs
@@ -157,6 +173,18 @@ class TestControlFlow:
 
         with pytest.raises(CandidateError, match="cannot be traced: "):
             trace(Depends(), (1, 4))
+
+    @pytest.mark.parametrize("leaves", [lambda x: x.detach().numpy(), lambda x: {}[x], id])
+    def test_whatever_forward_raises_is_the_fault_of_the_candidate(
+        self, leaves: Callable[[torch.Tensor], object]
+    ) -> None:
+        class Leaves(nn.Module):
+            def forward(self, x: torch.Tensor) -> object:
+                return leaves(x).shape  # type: ignore[attr-defined]
+
+        with pytest.raises(CandidateError, match="^cannot be traced: ") as caught:
+            trace(Leaves(), (1, 4))
+        assert "\n" not in str(caught.value)
 
     def test_that_on_shapes_and_on_weights_is_followed(self) -> None:
         class Follows(nn.Module):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from experiments.comparison import Contender, compare
+from experiments.comparison import Contender, compare, contender_of
 from experiments.fronts import Front, NothingFound
-from tests.experiments.builders import ACCURACY, LATENCY, SIZE, front, trial
+from tests.experiments.builders import ACCURACY, LATENCY, SIZE, front, make_run, trial
 
 HERE, THERE = {"cpu": "host-cpu 1a2b, measured"}, {"cpu": "host-cpu 9f9f, measured"}
 A = front("a", {0: (0.9, 2.0), 1: (0.5, 1.0)})
@@ -43,6 +45,18 @@ def test_another_data_set_is_shown_apart() -> None:
     ]
 
 
+def test_other_data_behind_the_same_options_are_shown_apart(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "runs", [trial(0, 0.9, 0.1)]) for _ in range(4)]
+    for run, data in zip(runs[:3], ("a" * 32, "b" * 32, "a" * 32), strict=True):
+        with run.ledger(write=True) as ledger:
+            ledger.set_meta("identity", {"data": data})
+    contenders = [contender_of(run) for run in runs]
+    assert contenders[0].task == "digits size 8 data aaaaaaaaaaaa"
+    assert contenders[3].task == "digits size 8"  # an old ledger does not say
+    groups = [[row.run for row in group.rows] for group in compare(contenders)]
+    assert groups == [[runs[0].id, runs[2].id], [runs[1].id], [runs[3].id]]
+
+
 def test_a_device_that_is_no_objective_separates_nothing() -> None:
     one = Contender(A, "d", {**HERE, "gpu": "a"})
     assert len(compare([one, Contender(B, "d", {**HERE, "gpu": "b"})])) == 1
@@ -63,5 +77,5 @@ def test_runs_without_a_shared_objective_are_refused() -> None:
 
 
 def test_an_empty_front_is_named() -> None:
-    with pytest.raises(NothingFound, match="the front of run e is empty"):
+    with pytest.raises(NothingFound, match="the front of run e is empty: no trial is done yet"):
         compare([Contender(A), Contender(front("e", {}))])

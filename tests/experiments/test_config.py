@@ -235,7 +235,12 @@ def test_a_wrong_override_is_named_in_one_line(path: Path, override: str, line: 
             "  - maximize: accuracy\n  - minimize: accuracy",
             "6: objectives: must name different metrics, but got ['accuracy', 'accuracy']",
         ),
-        ("accuracy", "latency_ms.cpu", "6: objectives: name 'latency_ms.cpu', but that is an"),
+        (
+            "accuracy",
+            "latency_ms.cpu",
+            "6: objectives: name 'latency_ms.cpu', but that is an unknown device 'cpu' "
+            "(no devices are configured)",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, line: str) -> None:

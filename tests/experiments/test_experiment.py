@@ -123,6 +123,8 @@ def test_a_bad_config_leaves_no_run(home):
     before = [run.id for run in list_runs(home)]
     with pytest.raises(ConfigError, match="unknown metric"):
         Experiment(small_config("objectives=[{minimize: lateness}]"), home).run()
+    with pytest.raises(ConfigError, match="tracking: .*foo"):
+        Experiment(small_config("tracking={uri: 'foo://bar'}"), home).run()
     with pytest.raises(ConfigError, match="strategy"):
         Experiment(small_config("strategy={kind: bayesian, populaton: 3}"), home).run()
     assert [run.id for run in list_runs(home)] == before

@@ -198,6 +198,22 @@ def test_a_folder_with_other_things_is_left_alone_unless_forced(run: Run, tmp_pa
         export(run, folder / "thesis.txt", pick=FLOAT, force=True)
 
 
+def test_a_folder_that_is_there_stays_the_same_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / ".export-killed").mkdir()  # what a killed export leaves
+    monkeypatch.chdir(folder)
+    inode = folder.stat().st_ino
+    for number in (FLOAT, INT8):
+        assert export(run, ".", pick=number).folder == folder
+        assert Path.cwd() == folder
+        assert folder.stat().st_ino == inode
+        assert {path.name for path in Path().iterdir()} == {*FILES, ".export-killed"}
+        assert read(Path("metrics.json"))["trial"] == number
+
+
 def test_an_export_follows_the_umask_and_leaves_nothing_beside_it(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     export(run, folder, pick=FLOAT)
@@ -300,6 +316,32 @@ def test_outputs_that_differ_in_the_last_bit_are_an_error_on_the_same_cpu(run: R
 def test_outputs_of_other_data_are_an_error(run: Run) -> None:
     change_logits(run, FLOAT, lambda logits: logits[:-1])
     refused(run, "validation outputs .*same shape")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk", b"text", "flip", "name"])
+def test_recorded_outputs_that_are_damaged_are_named(run: Run, content: bytes | str) -> None:
+    path = files_of(run, FLOAT)[1]
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "flip":
+        flip(path)
+    else:
+        np.savez_compressed(path, other=np.zeros(3))
+    refused(run, f"^{path}: the recorded outputs cannot be read: ")
+
+
+def test_float_weights_that_are_damaged_are_named(run: Run) -> None:
+    files_of(run, FLOAT)[2].write_bytes(b"text")
+    refused(run, r"float network does not come out.*model\.safetensors")
+
+
+def test_data_that_changed_since_the_search_are_named(run: Run) -> None:
+    with run.ledger(write=True) as ledger:
+        ledger.set_meta("identity", {"data": "0" * 32})
+    refused(run, "^the data changed since this search: recorded 000000000000, found ")
+    with run.ledger(write=True) as ledger:
+        ledger.set_meta("identity", {"data": build_task(run.config).task.data_hash})
+    assert export(run, pick=FLOAT).trial.number == FLOAT
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +15,13 @@ from experiments.fronts import (
     front_trials,
     knee,
     pick,
+    run_front,
     scaled,
 )
 from nas.objectives import Constraint, Objective
 from nas.pareto import dominates
 from nas.trials import Trial
-from tests.experiments.builders import ACCURACY, LATENCY, SIZE, trial
+from tests.experiments.builders import ACCURACY, CONFIG, LATENCY, SIZE, make_run, trial
 
 BOTH = (ACCURACY, LATENCY)
 
@@ -150,11 +152,37 @@ def test_an_empty_choice_names_the_nearest_trial() -> None:
     with pytest.raises(NothingFound) as caught:
         pick(trials, BOTH, "knee", bounds({"accuracy": 0.97}, {"latency_ms.cpu": 3}))
     assert str(caught.value) == (
-        "no trial has accuracy >= 0.97 and latency_ms.cpu <= 3; "
+        "no trial meets accuracy >= 0.97 and latency_ms.cpu <= 3; "
         "nearest is trial 1 (accuracy 0.9, latency_ms.cpu 2)"
     )
     with pytest.raises(NothingFound, match="nearest is trial 0"):
         pick(trials, BOTH, "0", bounds({"accuracy": 0.97}, {}))
+
+
+def test_an_empty_choice_of_trials_that_lack_an_objective_says_so() -> None:
+    with pytest.raises(NothingFound, match=r"^no trial has all of accuracy, latency_ms\.cpu$"):
+        pick([trial(0, 0.9)], BOTH, "knee", bounds({"accuracy": 0.5}, {}))
+
+
+def test_an_empty_front_says_why(tmp_path: Path) -> None:
+    config = CONFIG + 'constraints: ["accuracy >= 2"]\n'
+    run = make_run(tmp_path / "runs", [trial(0, 0.8, 0.1), trial(1, 0.7, 0.1)], config)
+    with pytest.raises(NothingFound) as caught:
+        run_front(run).require_trials()
+    assert str(caught.value) == (
+        f"the front of run {run.id} is empty: "
+        "no trial meets accuracy >= 2; nearest is trial 0 (accuracy 0.8)"
+    )
+    failed = make_run(tmp_path / "runs", [trial(0, status="failed")])
+    with pytest.raises(NothingFound, match="is empty: no trial is done yet"):
+        run_front(failed).require_trials()
+    run_front(make_run(tmp_path / "runs", [trial(0, 0.8, 0.1)])).require_trials()
+
+
+@pytest.mark.parametrize("digit", ["²", "٣", "-1", ""])
+def test_only_plain_digits_are_a_number(digit: str) -> None:
+    with pytest.raises(ValueError, match="or a trial's number, but got"):
+        pick([trial(2, 0.5, 1.0), trial(3, 0.5, 1.0)], BOTH, digit)
 
 
 def test_without_any_result_nothing_is_found() -> None:

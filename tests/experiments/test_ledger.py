@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -335,6 +336,44 @@ def test_a_missing_file_is_one_line_and_not_made(path: Path) -> None:
         SqliteLedger(path, read_only=True)
     assert one_line(error, path) == "is not there"
     assert not path.exists()
+
+
+def test_a_writer_makes_a_file_only_where_that_is_wanted(path: Path) -> None:
+    with pytest.raises(LedgerError) as error:
+        SqliteLedger(path, create=False)
+    assert one_line(error, path) == "is not there"
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(LedgerError) as error:
+        SqliteLedger(path, create=False)
+    assert one_line(error, path).startswith("is empty")
+    SqliteLedger(path).close()
+    with SqliteLedger(path, create=False) as ledger:
+        assert ledger.next_number() == 0
+
+
+@pytest.mark.parametrize("payload", ["{", "[]", "{}", '{"number": 0}', "3"])
+def test_a_record_that_cannot_be_read_is_one_line(path: Path, payload: str) -> None:
+    with SqliteLedger(path) as ledger:
+        ask_for(ledger, (0, 1))
+        ledger.done(trial(0), 1.0)
+        ledger.set_meta("identity", {})
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE events SET payload = ?", (payload,))
+        db.execute("UPDATE meta SET value = '{'")
+    with SqliteLedger(path, read_only=True) as ledger:
+        looks: list[Callable[[], object]] = [ledger.trials, ledger.told, ledger.unfinished]
+        for look in (*looks, lambda: ledger.data_hash):
+            with pytest.raises(LedgerError) as error:
+                look()
+            assert one_line(error, path).startswith("is damaged: a record cannot be read")
+
+
+def test_the_data_that_was_searched_on_is_noted(path: Path) -> None:
+    with SqliteLedger(path) as ledger:
+        assert ledger.data_hash == ""
+        ledger.set_meta("identity", {"data": "abc"})
+        assert ledger.data_hash == "abc"
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -75,6 +75,34 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load(out)
 
 
+def test_weights_that_are_damaged_are_named(tmp_path: Path) -> None:
+    out, _ = written(tmp_path)
+    (out / "model.safetensors").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit") as caught:
+        load(out)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["space", "task", "preprocessing", "genotype", "align"])
+@pytest.mark.parametrize("value", ["gone", None])
+def test_a_description_that_is_damaged_is_named(
+    tmp_path: Path, key: str, value: str | None
+) -> None:
+    out, _ = written(tmp_path)
+    record = json.loads((out / "network.json").read_text())
+    if value == "gone":
+        del record[key]
+    elif key != "align":
+        record[key] = value
+    else:
+        del record["space"]["kind"]
+    (out / "network.json").write_text(json.dumps(record))
+    why = "cannot be used" if value is None and key != "align" else "lacks"
+    with pytest.raises(ValueError, match=rf"network\.json {why}") as caught:
+        load(out)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -240,8 +240,28 @@ def test_where_there_are_no_runs_that_is_said(tmp_path: Path) -> None:
 
 def test_a_run_whose_ledger_is_gone_says_so(run: Run) -> None:
     run.ledger_path.unlink()
-    with pytest.raises(LedgerError, match="is not there"):
-        run.ledger()
+    for write in (False, True):
+        with pytest.raises(LedgerError, match="is not there"):
+            run.ledger(write)
+    assert not run.ledger_path.exists()
+
+
+def test_a_run_whose_ledger_was_emptied_does_not_start_anew(run: Run) -> None:
+    run.ledger_path.write_bytes(b"")
+    for write in (False, True):
+        with pytest.raises(LedgerError, match="is not there any more"):
+            run.ledger(write)
+    assert run.ledger_path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", [None, "{", "3", "\x00"])
+def test_an_environment_that_cannot_be_read_is_one_line(run: Run, text: str | None) -> None:
+    path = run.path / "environment.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(LedgerError) as error:
+        _ = Run(run.path).environment
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_the_description_of_the_environment_is_quick_and_plain() -> None:

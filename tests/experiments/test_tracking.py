@@ -53,6 +53,35 @@ class TestTrackingUri:
         assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
         assert artifact_folder(tracking_uri()) == tmp_path / "mlartifacts"
 
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "HTTPS://host/team",
+            "sqlite:///a.db",
+            "postgresql+psycopg2://me:secret@host/db",
+            "mysql+pymysql://host/db",
+            "mssql+pyodbc://host/db",
+            "databricks",
+            "databricks://profile",
+        ],
+    )
+    def test_what_mlflow_has_a_store_for(self, uri: str) -> None:
+        assert tracking_uri(uri) == uri
+
+    @pytest.mark.parametrize("uri", ["ftp://me:secret@host/x", "htp://me:secret@host", "s3://b"])
+    def test_what_mlflow_has_no_store_for(self, uri: str) -> None:
+        scheme = uri.partition(":")[0]
+        with pytest.raises(ValueError, match=f"^MLflow has no store for '{scheme}'; ") as caught:
+            tracking_uri(uri)
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "mlruns", "./mlruns", "/tmp/http"])
+    def test_a_folder_of_files(self, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(ValueError, match="not into the folder .* use sqlite:///"):
+            tracking_uri()
+
 
 class TestLink:
     def test_of_a_server(self) -> None:

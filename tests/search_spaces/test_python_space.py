@@ -148,6 +148,7 @@ def test_a_file_that_is_not_there_is_refused():
     [
         ("return genotype['depth']", r"^KeyError: 'depth' \(my_space.py:6\)$"),
         ("return nn.Linear(0.5, 1)", r"^TypeError: .* \(my_space.py:6\)$"),
+        ("exit(0)", r"^SystemExit: called sys.exit\(0\) \(my_space.py:6\)$"),
         ("return 3", "build must return a torch.nn.Module, but got int"),
         ("return nn.Flatten()", r"must give outputs of shape \(2, 10\), but got \(2, 256\)"),
         ("return nn.Linear(3, 10)", r"^RuntimeError: mat1 and mat2 shapes cannot be multiplied"),

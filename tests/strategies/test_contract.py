@@ -15,7 +15,7 @@ from strategies.base import BaseStrategy
 from strategies.genetic import GeneticStrategy
 from strategies.history import Observation
 from strategies.random import RandomStrategy
-from strategies.testing import StrategyContract
+from strategies.testing import LearningContract
 
 Factory = Callable[..., Strategy]
 
@@ -83,8 +83,8 @@ class Screenless(RandomStrategy):
         return 0.0
 
 
-def contract(factory: Factory) -> StrategyContract:
-    class Contract(StrategyContract):
+def contract(factory: Factory) -> LearningContract:
+    class Contract(LearningContract):
         def create(
             self,
             choices: Sequence[Choice] = (),
@@ -96,7 +96,7 @@ def contract(factory: Factory) -> StrategyContract:
             arguments = {"screen": None, "constraints": ()} | arguments
             return factory(choices or self.toy, metrics, seed, *arguments.values())
 
-        toy = StrategyContract.create.__defaults__[0]  # type: ignore[index]
+        toy = LearningContract.create.__defaults__[0]  # type: ignore[index]
 
     Contract.name = "random"
     return Contract()

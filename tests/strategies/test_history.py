@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from nas.choices import enumerate_genotypes
@@ -85,6 +86,16 @@ def test_refuses_what_is_none_of_the_space_and_stays_as_it_was(history: History)
         history.tell(PLAIN, (1.0,), 0.0)
     with pytest.raises(ValueError, match="violation must be at least 0, but got -1"):
         history.tell(PLAIN, (1.0, 1.0), -1.0)
+    for costs in (["1", "2"], "12", [1.0, [2.0]]):
+        with pytest.raises(ValueError, match="costs must be numbers or None, but got"):
+            history.tell(PLAIN, costs, 0.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="2 costs, one an objective, but got 5"):
+        history.tell(PLAIN, 5, 0.0)  # type: ignore[arg-type]
+    for violation in (None, "0"):
+        with pytest.raises(
+            ValueError, match=f"violation must be at least 0, but got {violation!r}"
+        ):
+            history.tell(PLAIN, (1.0, 1.0), violation)  # type: ignore[arg-type]
     assert history.pending == 0
     assert not history.observations
     assert history.told == 0
@@ -106,3 +117,8 @@ def test_scaled_costs_forget_unit_and_zero(factor: float, shift: float) -> None:
     rows = [(0.1 * i % 0.7, 1.0) for i in range(50)]
     changed = [(cost * factor + shift, other) for cost, other in rows]
     assert scaled(changed) == scaled(rows)
+
+
+def test_numbers_of_numpy_are_numbers(history: History) -> None:
+    observation = history.tell(PLAIN, np.array([0.5, 2], np.float32), np.float64(0.25))  # type: ignore[arg-type]
+    assert observation == Observation((0, INACTIVE, 0), (0.5, 2.0), 0.25)

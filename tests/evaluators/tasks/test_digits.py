@@ -1,5 +1,8 @@
 """The shipped task: real digits, the same on every machine."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +68,17 @@ def test_unknown_kinds_and_options():
     with pytest.raises(ValueError, match="task 'digits': got an unexpected keyword .*'sise'"):
         tasks.create("digits", sise=8)
     assert tasks.names() == ["digits", "python"]
+
+
+def test_the_first_use_leaves_the_global_generators_as_found():
+    """In a process of its own: what imports scikit-learn for the first time draws from `random`."""
+    code = (
+        "import random, sys; import numpy as np; from evaluators import tasks;"
+        "assert 'sklearn' not in sys.modules;"
+        "before = random.getstate(), np.random.get_state()[1].tolist();"
+        "tasks.create('digits', size=8);"
+        "assert 'sklearn' in sys.modules;"
+        "assert before == (random.getstate(), np.random.get_state()[1].tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -55,6 +55,7 @@ def test_images_split_by_hand():
         ("def load():\n    return 1 / 0\n", r"raised ZeroDivisionError: .* \(my_task.py:2\)"),
         ("def load():\n    raise KeyError('a\\nb')\n", "raised KeyError"),
         ("def load():\n    return 5\n", "must return what .* returns, but got int"),
+        ("def load():\n    exit(0)\n", r"raised SystemExit: called sys.exit\(0\) \(my_task.py:2\)"),
         ("load = 3\n", "has no function 'load'"),
         ("def lode():\n    pass\n", "has no function 'load'"),
         ("import no_such_module\n", "cannot import .* ModuleNotFoundError"),
@@ -79,3 +80,24 @@ def test_a_file_or_an_option_that_is_missing():
         tasks.create("python", function="no_such.py:load")
     with pytest.raises(ValueError, match="task 'python': missing a required argument: 'function'"):
         tasks.create("python")
+
+
+def test_labels_with_gaps_are_not_taken_for_classes():
+    inputs, labels = np.eye(10), [0, 1_000_000] * 5
+    for make in (
+        lambda **options: tasks.classification_by_split("gaps", inputs, labels, **options),
+        lambda **options: tasks.classification("gaps", *[(inputs, labels)] * 3, **options),
+    ):
+        with pytest.raises(
+            ValueError, match="labels must count from 0 without gaps, but"
+        ) as caught:
+            make()
+        assert "\n" not in str(caught.value)
+        assert make(classes=1_000_001).task.outputs == 1_000_001
+
+
+def test_as_many_classes_as_training_examples_are_taken():
+    pair = (np.eye(4), [0, 1, 2, 3])
+    assert tasks.classification("each", pair, pair, pair).task.outputs == 4
+    with pytest.raises(ValueError, match="the highest of 4 training examples is 4; give classes=5"):
+        tasks.classification("each", (np.eye(4), [0, 1, 2, 4]), pair, pair)

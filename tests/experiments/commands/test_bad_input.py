@@ -122,6 +122,25 @@ def test_9_a_trial_that_does_not_exist(nas: Nas, home: Path) -> None:
     assert not (run.path / "export").exists()
 
 
+@pytest.mark.parametrize("command", [["front"], ["front", "--json"], ["compare"]])
+def test_9_constraints_that_no_trial_meets(nas: Nas, home: Path, command: list[str]) -> None:
+    run = make_run(home, [trial(0, 0.8, 0.1)], CONFIG + 'constraints: ["accuracy >= 2"]\n')
+    typed = nas(command[0], run.id, *command[1:])
+    check(typed, 1, run.id, "no trial meets accuracy >= 2; nearest is trial 0 (accuracy 0.8)")
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_9_a_ledger_that_is_gone(nas: Nas, home: Path, empty: bool) -> None:
+    run = make_run(home, [trial(0, 0.9, 0.1)])
+    run.ledger_path.unlink()
+    if empty:
+        run.ledger_path.touch()
+    for command in ("resume", "front", "export"):
+        check(nas(command, run.id), 1, f"{run.ledger_path}: ", "is not there")
+    assert run.ledger_path.exists() == empty
+    assert run.state.status == "finished"
+
+
 @pytest.mark.parametrize("command", ["front", "status", "resume", "export", "compare"])
 def test_10_a_ledger_from_a_newer_version(nas: Nas, home: Path, command: str) -> None:
     run = make_run(home, [trial(0, 0.9, 0.1)])
