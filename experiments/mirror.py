@@ -33,6 +33,12 @@ Status = Literal["running", "finished", "interrupted", "failed"]
 ALL_CHILDREN_UP_TO = 500
 """In a search of more trials only those on the front become child runs."""
 
+COLOUR_TAG = "mlflow.runColor"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of the searches of one experiment, in turn, so that overlaid fronts can be told apart: MLflow's
+own choice hangs on the id of a run and may be the same twice. The palette is that of Okabe and Ito
+(2008), which the colour-blind can read."""
+
 _MLFLOW_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -169,6 +175,7 @@ class Mirror:
             "nas.strategy": config.strategy.kind,
             "nas.seed": str(config.seed),
             "nas.space_hash": self._space_hash(),
+            COLOUR_TAG: COLOURS[len(self._store.find(nas_kind="search")) % len(COLOURS)],
             **devices,
             "mlflow.note.content": "\n".join(lines),
             "mlflow.user": _user(),

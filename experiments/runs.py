@@ -24,7 +24,7 @@ from nas.registry import unknown
 
 Status = Literal["created", "running", "finished", "interrupted", "failed"]
 
-_FOLDER = re.compile(r".+-(?P<stamp>\d{8}-\d{6})-(?P<id>[0-9a-f]{6})")
+_FOLDER = re.compile(r"(?P<name>.+)-(?P<stamp>\d{8}-\d{6})-(?P<id>[0-9a-f]{6})")
 _DISTRIBUTIONS = (
     "hwnas",
     "deap",
@@ -210,8 +210,8 @@ def find_run(home: Path, text: str | Path) -> Run:
 
     Args:
         home: the folder of all runs.
-        text: a path, ``latest``, the run's name, or the beginning of its name or of the
-            six-digit id at its end, as long as it fits one run only.
+        text: a path, ``latest``, the name of an experiment (its newest run), or the beginning of
+            a run's name or of the six-digit id at its end, as long as it fits one run only.
 
     Raises:
         RunNotFound: when none or several fit.
@@ -226,8 +226,9 @@ def find_run(home: Path, text: str | Path) -> Run:
     if text == "latest":
         return runs[-1]
     found = [run for run in runs if run.id == text]
+    found = found or [run for run in runs if _part(run, "name") == text][-1:]
     found = found or [run for run in runs if run.id.startswith(text)]
-    found = found or [run for run in runs if _short_id(run).startswith(text)]
+    found = found or [run for run in runs if _part(run, "id").startswith(text)]
     if not found:
         raise RunNotFound(unknown("run", text, [run.id for run in runs[-5:]]))
     if len(found) > 1:
@@ -236,9 +237,9 @@ def find_run(home: Path, text: str | Path) -> Run:
     return found[0]
 
 
-def _short_id(run: Run) -> str:
+def _part(run: Run, part: str) -> str:
     match = _FOLDER.fullmatch(run.id)
-    return match["id"] if match else ""
+    return match[part] if match else ""
 
 
 def describe_environment() -> dict[str, Any]:

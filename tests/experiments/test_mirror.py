@@ -10,7 +10,7 @@ import pytest
 
 import experiments.mirror
 from experiments.fronts import Front, front_trials, knee
-from experiments.mirror import Mirror, flattened, sentence
+from experiments.mirror import COLOUR_TAG, Mirror, flattened, sentence
 from experiments.mirror_front import in_latency_order
 from experiments.mlflow_view import TAG, decode
 from experiments.runs import Run
@@ -111,6 +111,16 @@ class TestParent:
             "maximize accuracy, minimize latency_ms.cpu, minimize size_kb"
         )
         assert parent.params["environment.python"] == run.environment["python"]
+
+    def test_searches_of_one_experiment_have_colours_of_their_own(
+        self, tmp_path: Path, store: Store
+    ) -> None:
+        for index in range(3):
+            mirror = Mirror(fake_run(tmp_path / str(index), count=0), store)
+            mirror.update("running")
+            mirror.close()
+        colours = [found.tags[COLOUR_TAG] for found in store.find(nas_kind="search")]
+        assert len(set(colours)) == 3
 
     @pytest.mark.parametrize("status", ["finished", "interrupted", "failed"])
     def test_ends_as_the_search_does(

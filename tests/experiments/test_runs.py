@@ -200,6 +200,7 @@ def test_what_is_no_run_is_not_listed(three: Path) -> None:
         (NAMES[0], 0),
         ("digits-cpu-g", 1),
         ("digits-cpu-20261102", 2),
+        ("digits-cpu", 2),
         ("cccccc", 2),
         ("ab", 1),
     ],
