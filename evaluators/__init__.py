@@ -6,7 +6,6 @@ a candidate into readings; see `nas.protocols.Evaluator`.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from nas.protocols import Evaluator
@@ -41,10 +40,5 @@ def create(name: str, **options: Any) -> Evaluator:
     Raises:
         ValueError: for an unknown name, or options that are missing, unknown or wrong.
     """
-    factory = _REGISTRY.get(name)
-    try:
-        inspect.signature(factory).bind(**options)
-    except TypeError as error:
-        raise ValueError(f"evaluator {name!r}: {error}") from None
-    evaluator: Evaluator = factory(**options)
+    evaluator: Evaluator = _REGISTRY.create(name, **options)
     return evaluator

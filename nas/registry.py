@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -46,3 +47,16 @@ class Registry:
             if point.name == name:
                 return point.load()
         raise ValueError(unknown(self._what, name, self.names()))
+
+    def create(self, name: str, **options: Any) -> Any:
+        """Call what stands behind a name.
+
+        Raises:
+            ValueError: for a name that is not known, or options that are missing or unknown.
+        """
+        factory = self.get(name)
+        try:
+            inspect.signature(factory).bind(**options)
+        except TypeError as error:
+            raise ValueError(f"{self._what} {name!r}: {error}") from None
+        return factory(**options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from evaluators.tasks.data import Preprocessing, Split, TaskData
@@ -44,10 +43,5 @@ def create(kind: str, **options: Any) -> TaskData:
     Raises:
         ValueError: in one line, for an unknown kind or options that are wrong.
     """
-    factory = _REGISTRY.get(kind)
-    try:
-        inspect.signature(factory).bind(**options)
-    except TypeError as error:
-        raise ValueError(f"task {kind!r}: {error}") from None
-    data: TaskData = factory(**options)
+    data: TaskData = _REGISTRY.create(kind, **options)
     return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from nas.protocols import Executor
@@ -24,10 +23,5 @@ def create(name: str, **options: Any) -> Executor:
     Raises:
         ValueError: for an unknown name, or options that are missing, unknown or wrong.
     """
-    factory = _REGISTRY.get(name)
-    try:
-        inspect.signature(factory).bind(**options)
-    except TypeError as error:
-        raise ValueError(f"executor {name!r}: {error}") from None
-    executor: Executor = factory(**options)
+    executor: Executor = _REGISTRY.create(name, **options)
     return executor

@@ -25,3 +25,11 @@ def test_others_join_by_entry_points(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert TABLE.names() == ["blue", "green", "red"]
     assert TABLE.get("blue").__name__ == "training_key"
+
+
+def test_options_are_checked_before_the_call():
+    assert TABLE.create("green", key="k", purpose="p") == TABLE.get("green")("k", "p")
+    with pytest.raises(ValueError, match="colour 'green': missing a required argument: 'purpose'"):
+        TABLE.create("green", key="k")
+    with pytest.raises(ValueError, match="colour 'green': got an unexpected keyword"):
+        TABLE.create("green", key="k", purpose="p", size=3)
