@@ -100,6 +100,12 @@ def test_finalists_are_the_front_and_what_is_next_to_it() -> None:
     assert [t.number for t in found] == [4, 2, 30, 10, 11, 12, 13, 14]
 
 
+def test_where_nothing_is_fast_enough_the_least_slow_is_taken() -> None:
+    trials = [trial(0, 0.99, 9.0), trial(1, 0.9, 3.0), trial(2, 0.99, 0.1, "failed")]
+    bound = Constraint.parse("latency_ms.cpu <= 2")
+    assert [t.number for t in finalists(trials, [], (bound,))] == [1]
+
+
 def trained(*tests: float, validation: float = 0.99) -> list[Trained]:
     return [Trained(validation, test, Artifact("x", "0" * 64)) for test in tests]
 
@@ -186,7 +192,9 @@ def test_rejects_a_single_seed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_the_whole_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.json"
-    winner.main(["--size", "16", "--trials", "3", "--seeds", "2", "--json", str(out)])
+    winner.main(
+        ["--size", "16", "--trials", "3", "--seeds", "2", "--epochs", "2", "--json", str(out)]
+    )
     shown = capsys.readouterr().out
     assert "ResNet-8" in shown
     assert "LeNet-5" in shown
