@@ -97,7 +97,7 @@ def test_finalists_are_the_front_and_what_is_next_to_it() -> None:
     too_slow, failed = trial(31, 1.0, 2.1), trial(32, 1.0, 0.1, "failed")
     trials = [*reversed(others), too_slow, failed, faster_equal, *front]
     found = finalists(trials, front, (Constraint.parse("latency_ms.cpu <= 2"),))
-    assert [t.number for t in found] == [4, 2, 30, 10, 11, 12, 13, 14]
+    assert [t.number for t in found] == [4, 2, 30, *range(10, 19)]
 
 
 def test_where_nothing_is_fast_enough_the_least_slow_is_taken() -> None:
