@@ -28,8 +28,12 @@ __all__ = ["BlocksFunction", "Space", "create", "names"]
 _REGISTRY = Registry(
     "search space",
     {
+        "cell": "search_spaces.cell:CellSpace",
         "convnet": "search_spaces.convnet:ConvNetSpace",
+        "mnasnet": "search_spaces.mnasnet:MnasNetSpace",
+        "mobile": "search_spaces.mobile:MobileSpace",
         "python": "search_spaces.python:PythonSpace",
+        "transformer": "search_spaces.transformer:TransformerSpace",
     },
     "hwnas.search_spaces",
 )

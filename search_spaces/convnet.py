@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 
-from torch import nn
-
-from nas.blocks import Block, Keep, keep_all
-from nas.choices import Choice, Genotype, Value, validate
-from nas.keys import digest
+from nas.blocks import Block, Keep
+from nas.choices import Choice, Genotype
 from nas.task import Task
 from search_spaces.convnet_modules import BlockSpec, HeadSpec, Spec, StemSpec, build, output_shape
+from search_spaces.planned import (
+    SMALLEST_SIDE,
+    Conditions,
+    PlannedSpace,
+    Shape,
+    fitting_stride,
+    image_shape,
+)
 
 _WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)
 _MAX_STAGES = 5
-_SMALLEST_SIDE = 2
 _VERSION = 1
-
-Shape = tuple[int, int, int]
 
 
 def _stage_choices(stage: str, index: int) -> list[Choice]:
@@ -39,12 +41,12 @@ def _stage_choices(stage: str, index: int) -> list[Choice]:
     ]
 
 
-def _there(stage: str, index: int) -> dict[str, Collection[Value]]:
+def _there(stage: str, index: int) -> Conditions:
     """Under which conditions a stage has blocks at all."""
     return {} if index == 0 else {f"{stage}.depth": (1, 2, 3)}
 
 
-class ConvNetSpace:
+class ConvNetSpace(PlannedSpace):
     """The space ``convnet``.
 
     A stage of depth 0 is left out. The first block of a stage changes the width and, if so chosen,
@@ -65,47 +67,23 @@ class ConvNetSpace:
             or not 1 <= stages <= _MAX_STAGES
         ):
             raise ValueError(f"convnet has 1 to {_MAX_STAGES} stages, but got {stages!r}")
-        self.stages: Mapping[str, Mapping[str, Collection[Value]]] = {
-            f"stage{i + 1}": _there(f"stage{i + 1}", i) for i in range(stages)
-        }
-        self.fingerprint = digest({"space": "convnet", "version": _VERSION, "stages": stages})
-        self.choices = (
-            Choice("activation", ("relu", "hardswish")),
-            Choice("stem.width", _WIDTHS[:3], ordered=True),
-            Choice("stem.stride", (1, 2, 4), ordered=True),
-            *(c for i, stage in enumerate(self.stages) for c in _stage_choices(stage, i)),
-            Choice("head", ("pool", "flatten")),
+        conditions = {f"stage{i + 1}": _there(f"stage{i + 1}", i) for i in range(stages)}
+        super().__init__(
+            identity={"space": "convnet", "version": _VERSION, "stages": stages},
+            choices=[
+                Choice("activation", ("relu", "hardswish")),
+                Choice("stem.width", _WIDTHS[:3], ordered=True),
+                Choice("stem.stride", (1, 2, 4), ordered=True),
+                *(c for i, stage in enumerate(conditions) for c in _stage_choices(stage, i)),
+                Choice("head", ("pool", "flatten")),
+            ],
+            parts=("stem", *conditions, "head"),
+            stages=conditions,
         )
 
-    def build(self, genotype: Genotype, task: Task) -> nn.Module:
-        """The untrained network, its weights drawn from torch's own generator.
-
-        Its submodules are ``stem``, those of `stages` and ``head``.
-
-        Raises:
-            ValueError: for a genotype that is none of this space, or a task that is not on images.
-        """
-        validate(self.choices, genotype)
-        parts = {name: nn.Sequential() for name in ("stem", *self.stages, "head")}
-        for name, block in self._plan(genotype, task, keep_all):
-            parts[name].append(block.build())
-        network = nn.Sequential()
-        for name, part in parts.items():
-            network.add_module(name, part)
-        return network
-
-    def blocks(self, genotype: Genotype, task: Task, keep: Keep = keep_all) -> list[Block]:
-        """The network in blocks, with the channels of each stage that ``keep`` leaves.
-
-        Raises:
-            ValueError: for a task that is not on images.
-        """
-        return [block for _, block in self._plan(genotype, task, keep)]
-
     def _plan(self, genotype: Genotype, task: Task, keep: Keep) -> Iterator[tuple[str, Block]]:
-        """Each block with the name of its part."""
-        shape = _image_shape(task)
-        stride = _fitting_stride(shape, int(genotype["stem.stride"]))
+        shape = image_shape("convnet", task)
+        stride = fitting_stride(shape, int(genotype["stem.stride"]))
         stem = StemSpec(
             in_width=shape[0],
             out_width=int(genotype["stem.width"]),
@@ -126,27 +104,10 @@ class ConvNetSpace:
         yield "head", block
 
 
-def _image_shape(task: Task) -> Shape:
-    if len(task.input_shape) != 3:
-        raise ValueError(
-            "convnet needs images as (channels, height, width), "
-            f"but the input shape of {task.name!r} is {task.input_shape}"
-        )
-    channels, height, breadth = task.input_shape
-    return channels, height, breadth
-
-
-def _fitting_stride(shape: Shape, wanted: int) -> int:
-    """The wanted stride, halved until it leaves the smallest side that makes sense."""
-    while wanted > 1 and math.ceil(min(shape[1:]) / wanted) < _SMALLEST_SIDE:
-        wanted //= 2
-    return wanted
-
-
 def _fitting_downsample(shape: Shape, wanted: str) -> str:
     side = min(shape[1:])
     left = side // 2 if wanted == "pool" else math.ceil(side / 2)
-    return wanted if left >= _SMALLEST_SIDE else "none"
+    return wanted if left >= SMALLEST_SIDE else "none"
 
 
 def _stage_spec(
