@@ -179,7 +179,9 @@ def package(
         "outputs": task.outputs,
         "data_hash": task.data_hash,
     }
-    write_metadata(model, {"task": described, "dtype": "float32", **(metadata or {})})
+    params = sum(parameter.numel() for parameter in module.parameters())
+    known = {"task": described, "dtype": "float32", "params": params}
+    write_metadata(model, {**known, **(metadata or {})})
     save(model, path)
     _check_answers(deployable, path, data.train.inputs[:3])
     return Artifact(os.fspath(path), sha256_of(path), "float32")

@@ -2,10 +2,16 @@
 
 What folds into what:
 
-- ``onnxruntime``: as the optimized graphs of ONNX Runtime 1.32 on a CPU show: batch norm, the
-  activations that its convolutions know, and the sum of a residual connection disappear into the
-  convolution before them; transposes and slices are carried out.
-- ``tflite``: batch norm, and the clipping activations, also behind an addition.
+- ``onnxruntime``: as the optimized graphs of ONNX Runtime 1.32 on an x86 CPU show: batch norm, the
+  activations that its convolutions know, numbers that are added and multiplied, and the sum of a
+  residual connection disappear into the convolution before them, the sum only where both of its
+  inputs are in the layout of convolutions; equal operations on equal inputs run once, additions of
+  0 not at all, multiplications by 0 do; transposes and slices are carried out.
+- ``tflite``: batch norm, and the clipping activations, also behind an addition; what is multiplied
+  by 0 is a constant and is not added; what does not reach the output is dropped, but convolutions
+  that nothing reads are not (seen in the latencies of NAS-Bench-201 on phones and boards).
+- ``dpu`` (a fixed convolution engine): batch norm and piecewise linear activations, the hard
+  sigmoid included, in convolutions and linear layers; ReLU in additions; zeros as in ``tflite``.
 - ``xla``: batch norm, sums, and any elementwise function behind whatever computes its input.
 - ``dataflow``: batch norm and any activation become thresholds behind the unit that computes
   their input (FINN); sums are units of their own.
@@ -14,19 +20,31 @@ What folds into what:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from evaluators.workload_recorder import INPUT, Node, Recording
+from evaluators.workload_simplify import (
+    CONVOLUTIONS,
+    dead_ends,
+    reaching,
+    without_repeats,
+    without_zeros,
+)
+from evaluators.workload_values import ITEM_BYTES, Workload, kernel_of, merged
 
 _BARE, _SUMMED, _CLOSED = range(3)
-_CONVOLUTIONS = ("conv", "depthwise", "grouped_conv")
 _ALL = "everything"
 _CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _SMOOTH = frozenset({"sigmoid", "tanh", "hardsigmoid"})
-_VIEWS = frozenset({"view", "copy"})
-_LAYOUT = frozenset({"view", "copy", "transpose"})
+_PIECEWISE = _CLIPS | {"leaky_relu", "hardsigmoid", "hardswish"}
+_VIEWS = frozenset({"view", "copy", "noop"})
+_LAYOUT = _VIEWS | {"transpose"}
+_CONSTANT = -2
+"""In the place of the kernel that makes a tensor: none does."""
 
 
 @dataclass(frozen=True)
@@ -38,126 +56,297 @@ class Rules:
         activations: that become a part of a kernel, by the kernel's op, or ``sum`` for a
             convolution that has a sum already, or ``everything`` for all kernels and functions.
         sums: a sum becomes a part of the convolution that computes one of its inputs.
+        scales: so does a number that is added or multiplied, or one for each channel.
+        blocked: convolutions have a layout of their own; only in it are sums folded, and batch
+            norms take activations in.
         free: roles that cost nothing.
+        repeats: equal operations on equal inputs are carried out again.
+        zeros: a multiplication by 0 is carried out.
         drops_dead: what does not reach the output is not executed.
+        dead_ends: but convolutions that nothing reads are.
     """
 
     norm: tuple[str, ...] = ()
     activations: Mapping[str, frozenset[str]] = field(default_factory=dict)
     sums: bool = False
+    scales: bool = False
+    blocked: bool = False
     free: frozenset[str] = _VIEWS
+    repeats: bool = True
+    zeros: bool = True
     drops_dead: bool = True
+    dead_ends: bool = False
 
-    def folds(self, node: Node, host: Node, stage: int) -> bool:
+    def folds(self, node: Node, op: str, stage: int) -> bool:
         """The node becomes a part of the kernel that computes its input.
 
         Args:
-            node: that follows, a batch norm or an activation.
-            host: the kernel before it.
+            node: that follows.
+            op: of the kernel before it.
             stage: what has been folded into that kernel already.
         """
         if node.role == "norm":
-            return _ALL in self.activations or (stage == _BARE and host.op in self.norm)
+            return _ALL in self.activations or (stage == _BARE and op in self.norm)
+        if node.role in ("scale", "zero"):
+            fits = self.scales and node.dtype != "int8"
+            return fits and stage == _BARE and op in CONVOLUTIONS
+        if node.role == "transpose":
+            return op == "transpose"
         if node.role != "activation":
             return False
         if _ALL in self.activations:
             return True
-        known = self.activations.get("sum" if stage == _SUMMED else host.op, frozenset())
+        known = self.activations.get("sum" if stage == _SUMMED else op, frozenset())
         return stage != _CLOSED and node.name in known
 
 
+_LAYERS = (*CONVOLUTIONS, "linear")
 _ONNXRUNTIME = {
-    **dict.fromkeys(_CONVOLUTIONS, _CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
+    **dict.fromkeys((*CONVOLUTIONS, "batch_norm"), _CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
     "sum": _SMOOTH | {"relu", "hardswish"},
     "linear": _SMOOTH | {"relu", "leaky_relu"},
 }
 RULES = {
-    "onnxruntime": Rules(_CONVOLUTIONS, _ONNXRUNTIME, sums=True),
-    "tflite": Rules(
-        (*_CONVOLUTIONS, "linear"), dict.fromkeys((*_CONVOLUTIONS, "linear", "add"), _CLIPS)
+    "onnxruntime": Rules(
+        CONVOLUTIONS, _ONNXRUNTIME, sums=True, scales=True, blocked=True, repeats=False
     ),
-    "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT),
+    "tflite": Rules(_LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), zeros=False, dead_ends=True),
+    "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT, repeats=False),
     "dataflow": Rules(activations={_ALL: frozenset()}, free=_LAYOUT),
     "eager": Rules(free=frozenset({"view", "transpose", "slice"}), drops_dead=False),
+    "dpu": Rules(
+        _LAYERS, dict.fromkeys(_LAYERS, _PIECEWISE) | {"add": _CLIPS}, zeros=False, free=_LAYOUT
+    ),
 }
 
 
-def lower(recording: Recording, rules: Rules) -> list[Node]:
-    """The nodes that remain as kernels, in order, with what was folded into them."""
+class Tail(NamedTuple):
+    """The kernel that made a tensor, as far as it matters to what reads the tensor.
+
+    Attributes:
+        op: of the kernel.
+        stage: what has been folded into it.
+        alone: whoever reads the tensor may become a part of the kernel.
+        biased: a batch norm would not make it larger.
+        blocked: the tensor is in the layout of convolutions.
+    """
+
+    op: str = ""
+    stage: int = _CLOSED
+    alone: bool = False
+    biased: bool = True
+    blocked: bool = True
+
+
+START = Tail()
+"""Nothing is known of what made the tensor."""
+
+
+class Lowered(NamedTuple):
+    """What a runtime makes of a network, or of a part of one.
+
+    Attributes:
+        kernels: in order of execution, with what was folded into them.
+        peak_bytes: of the tensors that must be kept at the same time.
+        tail: what made its output.
+        looks_back: it matters to the kernels what made its input.
+        apart: no other part matters, and it matters to no other one whether this one is there.
+    """
+
+    kernels: tuple[Node, ...]
+    peak_bytes: int
+    tail: Tail
+    looks_back: bool
+    apart: bool
+
+
+def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
+    """The nodes that remain as kernels.
+
+    Args:
+        recording: of a network, or of a part of one.
+        rules: of the runtime.
+        entry: what made the input of a part.
+    """
+    if not rules.repeats:
+        recording = without_repeats(recording)
+    if not rules.zeros and any(node.role == "zero" for node in recording.nodes):
+        recording = without_zeros(recording)
     nodes = recording.nodes
-    live = _live(recording) if rules.drops_dead else set(range(len(nodes)))
+    live = reaching(recording, recording.outputs)
+    reads_input = INPUT in recording.outputs or any(INPUT in nodes[n].inputs for n in live)
+    if rules.dead_ends:
+        live |= reaching(recording, dead_ends(recording, live))
+    if not rules.drops_dead:
+        live = set(range(len(nodes)))
     readers = Counter(source for n in live for source in nodes[n].inputs)
     readers.update(recording.outputs)
-    lowering = _Lowering(rules, readers)
+    lowering = _Lowering(rules, readers, entry)
     for n in sorted(live):
         lowering.add(n, nodes[n])
-    return list(lowering.kernels.values())
+    roles = {nodes[n].role for n in live if INPUT in nodes[n].inputs}
+    return Lowered(
+        kernels=lowering.in_order(),
+        peak_bytes=lowering.peak_bytes(recording),
+        tail=lowering.tail(recording.outputs),
+        looks_back=readers[INPUT] == 1 and roles != {"mac"},
+        apart=reads_input and not lowering.changes_entry,
+    )
+
+
+def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
+    """The kernels of a network as a value.
+
+    Args:
+        recording: of the whole network.
+        params: its trainable numbers.
+        lowering: one of `RULES`.
+    """
+    lowered = lower(recording, RULES[lowering])
+    kernels = [kernel_of(node) for node in lowered.kernels]
+    macs = sum([kernel.macs for kernel in kernels])
+    return Workload(merged(kernels), macs, params, lowering, lowered.peak_bytes)
 
 
 class _Lowering:
     """Kernels so far, and which of them computes what each node puts out."""
 
-    def __init__(self, rules: Rules, readers: Mapping[int, int]) -> None:
-        self.kernels: dict[int, Node] = {}
-        self._rules, self._readers = rules, readers
+    def __init__(self, rules: Rules, readers: Mapping[int, int], entry: Tail) -> None:
+        self.changes_entry = False
+        self._rules, self._readers, self._entry = rules, readers, entry
+        self._kernels: dict[int, Node] = {}
         self._made_by = {INPUT: INPUT}
-        self._alone = {INPUT: False}  # whoever reads the node is the only reader of its kernel
-        self._stage: dict[int, int] = {}
+        self._alone = {INPUT: entry.alone}  # whoever reads the node is all that reads its kernel
+        self._op = {INPUT: entry.op}
+        self._stage = {INPUT: entry.stage}
+        self._blocked = {INPUT: entry.blocked}
+        self._reads: dict[int, set[int]] = {}
+        self._runs_at: dict[int, int] = {}
 
     def add(self, n: int, node: Node) -> None:
         """Take the next node: it is free, folds into a kernel, or becomes one."""
-        host = self._host(node)
+        if node.role == "constant":
+            self._made_by[n], self._alone[n] = _CONSTANT, False
+            return
+        sources = [self._made_by[source] for source in node.inputs]
+        host = self._host(node, sources)
         if host is None:
-            self.kernels[n], self._stage[n] = node, _BARE
-        elif node.role == "norm":
-            self.kernels[host] = _with_bias(self.kernels[host])
+            self._new_kernel(n, node, sources)
+        else:
+            self._fold(n, node, host, sources)
+        self._made_by[n] = n if host is None else host
+        self._alone[n] = node.role not in self._rules.free or self._only(node.inputs[0])
+
+    def in_order(self) -> tuple[Node, ...]:
+        """The kernels."""
+        order = sorted(self._kernels, key=lambda host: self._runs_at[host])
+        return tuple([self._kernels[host] for host in order])
+
+    def tail(self, outputs: tuple[int, ...]) -> Tail:
+        """What made the output."""
+        if len(outputs) != 1 or self._made_by[outputs[0]] == _CONSTANT:
+            return START
+        host = self._made_by[outputs[0]]
+        if host == INPUT:
+            stage, alone = self._stage[INPUT], self._only(outputs[0])
+            return self._entry._replace(stage=stage, alone=alone)
+        kernel = self._kernels[host]
+        biased = kernel.bias or kernel.role != "mac"
+        alone, blocked = self._only(outputs[0]), self._blocked[host]
+        return Tail(kernel.op, self._stage[host], alone, biased, blocked)
+
+    def peak_bytes(self, recording: Recording) -> int:
+        """Of all tensors that are written already and still to be read, at the worst moment."""
+        order = sorted(self._kernels, key=lambda host: self._runs_at[host])
+        last_read = {source: host for host in order for source in self._reads[host]}
+        last_read.update(dict.fromkeys((self._made_by[n] for n in recording.outputs), INPUT))
+        kept = {INPUT: math.prod(recording.input_shape) * ITEM_BYTES["float32"]}
+        now = peak = kept[INPUT]
+        for host in order:
+            kernel = self._kernels[host]
+            kept[host] = kernel.output_elements * ITEM_BYTES[kernel.dtype]
+            now += kept[host]
+            peak = max(peak, now)
+            done = {source for source in self._reads[host] if last_read[source] == host}
+            if host not in last_read:
+                done.add(host)
+            now -= sum([kept[source] for source in done])
+        return peak
+
+    def _new_kernel(self, n: int, node: Node, sources: list[int]) -> None:
+        blocked = not self._rules.blocked or self._is_blocked(node, sources)
+        self._kernels[n], self._op[n], self._blocked[n] = node, node.op, blocked
+        self._stage[n] = _CLOSED if node.op == "batch_norm" and not blocked else _BARE
+        self._reads[n], self._runs_at[n] = {s for s in sources if s != _CONSTANT}, n
+
+    def _fold(self, n: int, node: Node, host: int, sources: list[int]) -> None:
+        if node.role in ("norm", "scale", "zero"):
+            self._add_bias(host)
         elif node.role == "activation":
             self._stage[host] = _CLOSED
-        elif node.op == "add":
-            self.kernels[host] = _with_sum(self.kernels[host], node)
+        elif node.role == "transpose" and node.role not in self._rules.free:
+            self._turn(host, node.out_shape)
+        elif node.op == "add" and node.role == "other":
+            self._kernels[host] = _with_sum(self._kernels[host], node)
             self._stage[host] = _SUMMED
-        self._made_by[n] = n if host is None else host
-        first = node.inputs[0]
-        self._alone[n] = node.role not in self._rules.free or self._only(first)
+            self._reads[host].update(source for source in sources if source != host)
+            self._runs_at[host] = n
 
-    def _host(self, node: Node) -> int | None:
+    def _add_bias(self, host: int) -> None:
+        if host == INPUT:
+            self.changes_entry |= not self._entry.biased
+        else:
+            self._kernels[host] = _with_bias(self._kernels[host])
+
+    def _turn(self, host: int, shape: tuple[int, ...]) -> None:
+        """Two transposes one after the other are one."""
+        if host == INPUT:
+            self.changes_entry = True
+        else:
+            self._kernels[host] = self._kernels[host]._replace(out_shape=shape)
+
+    def _host(self, node: Node, sources: list[int]) -> int | None:
         """The kernel that computes the node as well; None for one of its own."""
+        if not sources:
+            return None
         if node.role in self._rules.free:
-            return self._made_by[node.inputs[0]]
+            return sources[0]
         if node.op == "add" and node.role == "other":
             return self._summing(node)
-        host = self._made_by[node.inputs[0]]
         if not self._only(node.inputs[0]):
             return None
-        return host if self._rules.folds(node, self.kernels[host], self._stage[host]) else None
+        host = sources[0]
+        return host if self._rules.folds(node, self._op[host], self._stage[host]) else None
 
     def _summing(self, node: Node) -> int | None:
         """The later one of the convolutions to which the sum can be left."""
-        if not self._rules.sums or node.input_elements != 2 * node.output_elements:
+        rules = self._rules
+        if not rules.sums or node.input_elements != 2 * node.output_elements:
+            return None
+        if rules.blocked and node.dtype == "int8":  # integers are added by a kernel of their own
+            return None
+        made_by = [self._made_by[source] for source in node.inputs]
+        if rules.blocked and not all(self._blocked[host] for host in made_by):
             return None
         hosts = [self._made_by[source] for source in node.inputs if self._only(source)]
         free = [
             host
             for host in hosts
-            if self.kernels[host].op in _CONVOLUTIONS
-            and (self._stage[host] == _BARE or _ALL in self._rules.activations)
+            if self._op[host] in CONVOLUTIONS
+            and (self._stage[host] == _BARE or _ALL in rules.activations)
         ]
         return max(free, default=None)
 
+    def _is_blocked(self, node: Node, sources: list[int]) -> bool:
+        """What the kernel writes is in the layout of convolutions."""
+        if node.op in (*CONVOLUTIONS, "pool", "global_pool"):
+            return len(node.out_shape) == 4
+        if node.op not in ("activation", "batch_norm", "add", "concat") or node.role == "scale":
+            return False
+        return all(self._blocked[source] for source in sources)
+
     def _only(self, source: int) -> bool:
         return self._alone[source] and self._readers[source] == 1
-
-
-def _live(recording: Recording) -> set[int]:
-    """The nodes that the output depends on."""
-    live: set[int] = set()
-    waiting = [n for n in recording.outputs if n != INPUT]
-    while waiting:
-        n = waiting.pop()
-        if n not in live:
-            live.add(n)
-            waiting += [source for source in recording.nodes[n].inputs if source != INPUT]
-    return live
 
 
 def _with_bias(host: Node) -> Node:
@@ -165,10 +354,10 @@ def _with_bias(host: Node) -> Node:
     if host.bias or host.role != "mac":
         return host
     channels = host.out_shape[-1] if host.op == "linear" else host.out_shape[1]
-    return replace(host, bias=True, weight_elements=host.weight_elements + channels)
+    return host._replace(bias=True, weight_elements=host.weight_elements + channels)
 
 
 def _with_sum(host: Node, add: Node) -> Node:
     """The convolution that adds another tensor to its result: it reads that one, too."""
     other = add.input_elements - host.output_elements
-    return replace(host, input_elements=host.input_elements + other)
+    return host._replace(input_elements=host.input_elements + other)

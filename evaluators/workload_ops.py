@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,9 +17,18 @@ _SIGMOIDS = frozenset(
     {"sigmoid", "tanh", "hardsigmoid", "silu", "hardswish", "gelu", "log_sigmoid"}
 )
 _ACTIVATIONS = _CLIPS | _SIGMOIDS | {"elu", "selu", "celu", "mish", "softplus", "_prelu_kernel"}
+_ROLES = (
+    (_TRANSPOSES, "transpose"),
+    (_SLICES, "slice"),
+    (_COPIES, "copy"),
+    (frozenset({"zeros_like"}), "zero"),
+)
+_ARITHMETIC = frozenset({"add", "sub", "mul", "div"})
 _OPS = {
     "add": "add",
     "sub": "add",
+    "rsub": "add",
+    "zeros_like": "mul",
     "mul": "mul",
     "div": "mul",
     "cat": "concat",
@@ -39,7 +48,7 @@ _OPS = {
 }
 
 
-def shaped(name: str, args: tuple[Any, ...]) -> Any:
+def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     """The result of the commonest operations, for which torch takes ten times as long; or None."""
     data, plain = args[0], name.rstrip("_")
     if name == "convolution":
@@ -50,13 +59,20 @@ def shaped(name: str, args: tuple[Any, ...]) -> Any:
         return torch.mm(args[1], args[2])
     if name == "mean" and len(args) > 1:
         return _reduced(data, args[1] or range(data.dim()), keep=len(args) > 2 and args[2])
+    if name in ("_softmax", "_safe_softmax") and not named:
+        return _result(data)
+    if name == "native_layer_norm" and list(data.shape[-len(args[1]) :]) == args[1]:
+        return _result(data), _like(data, (0,)), _like(data, (0,))
     if plain in ("add", "mul"):
         other = args[1]
-        if not isinstance(other, torch.Tensor) or not _alike(other, data):
+        if isinstance(other, torch.Tensor):
+            if not _alike(other, data):
+                return None
+        elif not data.is_floating_point():
             return None
     elif plain not in _ACTIVATIONS:
         return None
-    return data if name != plain else _like(data, data.shape)
+    return data if name != plain else _result(data)
 
 
 def _reduced(data: torch.Tensor, axes: Iterable[int], keep: bool) -> torch.Tensor:
@@ -71,6 +87,11 @@ def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _like(data: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return torch.empty(shape, dtype=data.dtype, device="meta")
+
+
+def _result(data: torch.Tensor) -> torch.Tensor:
+    """What an elementwise operation makes of it: the same layout."""
+    return _like(data, data.shape) if data.is_contiguous() else torch.empty_like(data)
 
 
 def _convolved(
@@ -100,23 +121,63 @@ def _convolved(
     return _like(data, (data.shape[0], weight.shape[0], *sizes))
 
 
-def role_of(name: str, is_view: bool, args: tuple[Any, ...]) -> str:
-    """What an operation is to a runtime, see `evaluators.workload_recorder.Node`."""
+def role_of(
+    name: str,
+    is_view: bool,
+    args: tuple[Any, ...],
+    constants: Sequence[torch.Tensor] = (),
+    made: torch.Tensor | None = None,
+) -> str:
+    """What an operation is to a runtime, see `evaluators.workload_recorder.Node`.
+
+    Args:
+        name: of the operation.
+        is_view: it only looks at its input in another way.
+        args: of the operation.
+        constants: the tensors among them that do not depend on the network's input.
+        made: its result.
+    """
     if name in _ACTIVATIONS:
         return "activation"
     if "batch_norm" in name:
         of_the_data = len(args) > 5 and args[5] is True  # as instance norm does
         return "other" if of_the_data else "norm"
-    if name in _TRANSPOSES:
-        return "transpose"
-    if name in _SLICES:
-        return "slice"
-    if name in _COPIES:
-        return "copy"
+    for names, role in _ROLES:
+        if name in names:
+            return role
+    if name in _ARITHMETIC and made is not None and len(args) > 1:
+        return _arithmetic(name, args[0], args[1], constants, made)
     return "view" if is_view or name in _FREE else "other"
 
 
-def op_of(name: str, role: str, data: torch.Tensor, made: torch.Tensor) -> str:
+def _arithmetic(
+    name: str, data: Any, other: Any, constants: Sequence[torch.Tensor], made: torch.Tensor
+) -> str:
+    """The role of a sum or product: whether one of its operands is a number, and which."""
+    if not isinstance(data, torch.Tensor) or (data.shape, data.dtype) != (made.shape, made.dtype):
+        return "other"
+    if isinstance(other, (int, float)):
+        return scaling(name, other)
+    if len(constants) != 1 or constants[0] is data:
+        return "other"
+    sizes = tuple(constants[0].shape)
+    return "scale" if math.prod(sizes) == 1 or is_a_channel_each(sizes, made.shape) else "other"
+
+
+def scaling(name: str, number: float) -> str:
+    """The role of an addition of, or a multiplication by, a number."""
+    if number == (0 if name in ("add", "sub") else 1):
+        return "noop"
+    return "zero" if name == "mul" and number == 0 else "scale"
+
+
+def is_a_channel_each(sizes: Sequence[int], shape: Sequence[int]) -> bool:
+    """Numbers of these sizes are one for each channel of (batch, channels, height, width)."""
+    rest = tuple(sizes)[-3:]
+    return len(shape) == 4 and math.prod(sizes) == shape[1] and rest == (shape[1], 1, 1)
+
+
+def op_of(name: str, role: str, data: torch.Tensor) -> str:
     """The op of the kernel, see `evaluators.workload.Kernel`."""
     if role in ("activation", "transpose", "slice", "copy"):
         return role
@@ -140,9 +201,7 @@ def multiplies(
         return made.numel() * args[1].shape[-1], op
     if name == "linear":
         return made.numel() * args[0].shape[-1], op
-    if (
-        name == "_trilinear"
-    ):  # of nn.Bilinear: first times weights (out, first, second), then second
+    if name == "_trilinear":  # nn.Bilinear: first times weights (out, first, second), then second
         first, second = args[1].shape[-2:]
         return made.numel() * (first + 1) * second, "bilinear"
     if name.startswith("_scaled_dot_product"):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,14 +16,15 @@ INPUT = -1
 """The index that stands for the network's input among the inputs of a node."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """An operation that depends on the network's input.
 
-    Args:
+    Attributes:
         name: as torch calls it, without namespace, overload and the underscore of in-place forms.
-        role: ``mac`` (multiplies by weights), ``norm`` (batch norm), ``activation``, ``view``
-            (moves no data anywhere), ``transpose``, ``slice``, ``copy`` or ``other``.
+        role: ``mac`` (multiplies by weights), ``norm`` (batch norm), ``activation``, ``scale``
+            (one number, or one a channel, is added or multiplied), ``zero`` (multiplied by 0),
+            ``noop`` (0 added, multiplied by 1), ``view`` (moves no data anywhere), ``transpose``,
+            ``slice``, ``copy``, ``constant`` (is no operation any more) or ``other``.
         op: what `evaluators.workload.Kernel` calls it.
         inputs: indices of the nodes that it reads, `INPUT` for the network's input.
         in_shape: of the first of them.
@@ -35,6 +35,7 @@ class Node:
         output_elements: of the first output.
         weight_elements: of weights, biases and other constants.
         bias: it adds a vector of weights.
+        same: nodes that have it in common and read the same compute the same; None: unknown.
     """
 
     name: str
@@ -49,14 +50,21 @@ class Node:
     output_elements: int
     weight_elements: int
     bias: bool
+    same: Hashable = None
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What a network does: nodes in order of execution, and those that make its output."""
+class Recording(NamedTuple):
+    """What a network does.
+
+    Attributes:
+        nodes: in order of execution.
+        outputs: the nodes that make its output.
+        input_shape: of what it reads, with batch; float32.
+    """
 
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
+    input_shape: tuple[int, ...]
 
 
 def record(module: torch.nn.Module, input_shape: Sequence[int]) -> Recording:
@@ -68,21 +76,30 @@ def record(module: torch.nn.Module, input_shape: Sequence[int]) -> Recording:
 
     Raises:
         CandidateError: the shapes do not fit together, the control flow depends on data, or the
-            module raises anything else.
+            module raises anything else; with the submodule and the operation where it did.
     """
     with _inference(module), torch.no_grad(), _Recorder() as recorder:
         data = recorder.start(tuple(input_shape))
         try:
             result = module(data)
-        except CandidateError:
-            raise
         except Exception as error:  # whatever the module's own code raises without data
-            first = str(error).strip().splitlines() or [type(error).__name__]
-            raise CandidateError(f"cannot be traced: {first[0]}") from error
+            raise CandidateError(_what_failed(module, recorder.running, error)) from error
     made_by = recorder.made_by
     results = result.values() if isinstance(result, Mapping) else (result,)
     outputs = tuple(made_by[id(leaf)] for leaf in _tensors(results) if id(leaf) in made_by)
-    return Recording(tuple(recorder.nodes), outputs)
+    return Recording(tuple(recorder.nodes), outputs, tuple(input_shape))
+
+
+def _what_failed(module: torch.nn.Module, operation: str, error: Exception) -> str:
+    """One line: the innermost submodule that was running, the operation, and what was raised."""
+    names = {id(part): name for name, part in module.named_modules()}
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        where = names.get(id(trace.tb_frame.f_locals.get("self"))) or where
+        trace = trace.tb_next
+    what = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    place = f" at {where}" if where else ""
+    return f"cannot be traced{place}: {f'{operation}: ' if operation else ''}{what}"
 
 
 @contextmanager
@@ -94,7 +111,31 @@ def _inference(module: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         for part, training in modes:
-            part.training = training
+            if part.training != training:  # setting an attribute of a module takes its time
+                part.training = training
+
+
+class Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Networks that are built within have no weights to speak of: none are drawn.
+
+    Large weights take milliseconds to draw. The memory is there, so whatever a module does with its
+    weights when it is built works.
+    """
+
+    _DRAWS = ("aten::uniform_", "aten::normal_")
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: nothing is compiled here, and importing the compiler takes three seconds."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Whatever fills a tensor with random numbers leaves it as it is."""
+        if func._schema.name in self._DRAWS:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -104,6 +145,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.made_by: dict[int, int] = {}
+        self.running = ""
         self._empty: dict[int, torch.Tensor] = {}
         self._alive: list[Any] = []
 
@@ -122,36 +164,45 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        tensors = [*_tensors(args), *_tensors(kwargs.values())]
+        name = func._schema.name
+        self.running = name
+        tensors: list[torch.Tensor] = []
+        plain = tuple([self._without_data(value, tensors) for value in args])
+        named = {key: self._without_data(value, tensors) for key, value in (kwargs or {}).items()}
         data = [tensor for tensor in tensors if id(tensor) in self.made_by]
-        name = func._schema.name.partition("::")[2]
+        name = name.partition("::")[2]
         if name == "_local_scalar_dense":
             if data:
-                raise CandidateError("cannot be traced: its control flow depends on data")
-            return func(*args, **kwargs)
-        args = tuple(self._without_data(value) for value in args)
-        kwargs = {key: self._without_data(value) for key, value in kwargs.items()}
-        result = shaped(name, args) if data else None
-        if result is None:
-            result = func(*args, **kwargs)
-        if data:
-            made = list(_tensors((result,)))
-            self._note(name.rstrip("_"), func.is_view, args, data, tensors, made)
+                raise CandidateError("its control flow depends on data")
+            result = func(*args)  # a weight or a constant, which may have a value
+        else:
+            result = shaped(name, plain, named) if data else None
+            if result is None:
+                result = func(*plain, **named)
+            if data:
+                made = (result,) if isinstance(result, torch.Tensor) else [*_tensors((result,))]
+                self._note(name.rstrip("_"), func.is_view, plain, data, tensors, made)
+        self.running = ""
         return result
 
-    def _without_data(self, value: Any) -> Any:
+    def _without_data(self, value: Any, found: list[torch.Tensor]) -> Any:
         """An argument of an operation, its tensors on the meta device, the same ones every time."""
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+            return value if value.is_meta else self._emptied(value)
         if isinstance(value, (list, tuple)):
-            return [self._without_data(item) for item in value]
-        if not isinstance(value, torch.Tensor) or value.is_meta:
-            return value
-        if id(value) not in self._empty:
+            return [self._without_data(item, found) for item in value]
+        return value
+
+    def _emptied(self, value: torch.Tensor) -> torch.Tensor:
+        empty = self._empty.get(id(value))
+        if empty is None:
             self._alive.append(value)
-            self._empty[id(value)] = torch.empty_strided(
+            empty = torch.empty_strided(
                 value.size(), value.stride(), dtype=value.dtype, device="meta"
             )
-        return self._empty[id(value)]
+            self._empty[id(value)] = empty
+        return empty
 
     def _note(
         self,
@@ -160,31 +211,42 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...],
         data: list[torch.Tensor],
         tensors: list[torch.Tensor],
-        made: list[torch.Tensor],
+        made: Sequence[torch.Tensor],
     ) -> None:
         if not made:
             return
+        first, out = data[0], made[0]
         constants = [tensor for tensor in tensors if id(tensor) not in self.made_by]
-        macs, op = multiplies(name, args, made[0], bool(constants))
-        role = "mac" if macs and constants else "other" if macs else role_of(name, is_view, args)
+        macs, op = multiplies(name, args, out, bool(constants))
+        role = "mac" if macs and constants else "other"
+        if not macs:
+            role = role_of(name, is_view, args, constants, out)
         node = Node(
             name=name,
             role=role,
-            op=op or op_of(name, role, data[0], made[0]),
-            inputs=tuple(self.made_by[id(tensor)] for tensor in data),
-            in_shape=tuple(data[0].shape),
-            out_shape=tuple(made[0].shape),
-            dtype=str(made[0].dtype).removeprefix("torch."),
+            op=op or op_of(name, role, first),
+            inputs=tuple([self.made_by[id(tensor)] for tensor in data]),
+            in_shape=tuple(first.shape),
+            out_shape=tuple(out.shape),
+            dtype=str(out.dtype)[6:],  # without "torch."
             macs=macs,
-            input_elements=sum(tensor.numel() for tensor in data),
-            output_elements=made[0].numel(),
-            weight_elements=sum(tensor.numel() for tensor in constants),
+            input_elements=sum([tensor.numel() for tensor in data]),
+            output_elements=out.numel(),
+            weight_elements=sum([t.numel() for t in constants if macs or t.numel() > 1]),
             bias=len(constants) > 1,
+            same=None if constants else (name, repr([v for v in args if _is_plain(v)])),
         )
         for tensor in made:
             self._alive.append(tensor)
             self.made_by[id(tensor)] = len(self.nodes)
         self.nodes.append(node)
+
+
+def _is_plain(value: Any) -> bool:
+    """No tensor, and no list of tensors."""
+    if isinstance(value, list):
+        return not value or _is_plain(value[0])
+    return not isinstance(value, torch.Tensor)
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:

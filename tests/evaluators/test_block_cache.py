@@ -1,9 +1,12 @@
 """Workloads put together from blocks equal the trace of the whole network."""
 
+import time
+
 import pytest
+import torch
 from torch import nn
 
-from evaluators.workload import LOWERINGS, BlockCache, trace
+from evaluators.workload import LOWERINGS, BlockCache, BlockCaches, trace, traces
 from nas.blocks import Block
 from nas.trials import CandidateError
 from tests.evaluators.workload_nets import Residual, blocks_of, conv, head
@@ -64,3 +67,124 @@ def test_a_block_that_does_not_fit_is_the_fault_of_the_candidate() -> None:
 def test_an_unknown_lowering_is_refused() -> None:
     with pytest.raises(ValueError, match="lowering must be one of .*, but got 'tvm'"):
         BlockCache("tvm")
+
+
+class TestSeveralLowerings:
+    def test_a_block_is_built_once_for_all_of_them(self) -> None:
+        built = []
+
+        def build() -> nn.Module:
+            built.append(1)
+            return conv(8, 8)
+
+        caches = BlockCaches(LOWERINGS)
+        found = caches.workloads([Block("conv 8", (8, 4, 4), (8, 4, 4), build)])
+        assert len(built) == 1
+        assert found == traces(conv(8, 8), (1, 8, 4, 4), LOWERINGS)
+
+    def test_no_weights_are_drawn(self) -> None:
+        before = torch.get_rng_state()
+        BlockCache().workload([Block("a", (8, 4, 4), (8, 4, 4), lambda: conv(8, 8))])
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_no_blocks_are_no_kernels(self) -> None:
+        empty = BlockCache("xla").workload([])
+        assert (empty.kernels, empty.macs, empty.peak_memory_bytes) == ((), 0, 0)
+
+
+class Parallel(nn.Module):
+    """Reads its input twice, once through a pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = conv(16, 16, act=None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.body(x) + nn.functional.avg_pool2d(x, 3, 1, 1)
+        return result
+
+
+class Split(nn.Module):
+    """Puts out what it also reads itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.body(x)
+        return result + 0 * result.mean()
+
+
+class Twice(nn.Module):
+    """A broadcast product, whose result has no layout of convolutions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.mean((2, 3), keepdim=True)
+
+
+class Cut(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mul(0.0)
+
+
+class Turn(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(2, 3)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), conv(16, 16)],
+        [nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16)],
+        [conv(16, 16, act=None), nn.Sequential(nn.BatchNorm2d(16), nn.ReLU()), conv(16, 16)],
+        [conv(16, 16, act=None), nn.Identity(), nn.ReLU(), nn.Sigmoid()],
+        [Residual(conv(16, 16, act=None)), nn.Sequential(nn.ReLU(), nn.Conv2d(16, 16, 3))],
+        [conv(16, 16, act=None), Parallel(), nn.ReLU()],
+        [nn.MaxPool2d(2), nn.Sequential(nn.BatchNorm2d(16), nn.ReLU())],
+        [Split(), nn.ReLU()],
+        [conv(16, 16), Twice(), Residual(conv(16, 16, act=None)), nn.BatchNorm2d(16), nn.ReLU()],
+        [conv(16, 16), Cut(), conv(16, 16), Residual(conv(16, 16))],
+        [conv(16, 16), Turn(), Turn(), conv(16, 16)],
+        [conv(16, 16), nn.Flatten(), nn.Linear(16 * 16, 8), nn.ReLU(), nn.BatchNorm1d(8)],
+    ],
+)
+def test_what_folds_across_blocks_folds(parts: list[nn.Module], lowering: str) -> None:
+    shape = (16, 4, 4)
+    whole = trace(nn.Sequential(*parts), (2, *shape), lowering)
+    cache = BlockCache(lowering)
+    for _ in range(2):
+        found = cache.workload(blocks_of(parts, shape), 2)
+        assert found == whole
+        assert found.peak_memory_bytes == whole.peak_memory_bytes
+
+
+def test_a_block_is_known_behind_each_of_its_neighbours() -> None:
+    """The same ReLU folds into a convolution, and does not into a product."""
+    cache = BlockCache()
+    for _ in range(2):
+        for first in ([conv(16, 16, act=None)], [Twice()]):
+            parts = [*first, nn.ReLU()]
+            shape = (16, 4, 4)
+            signatures = [type(part).__name__ for part in parts]
+            blocks = [
+                Block(name, shape, shape, lambda part=part: part)
+                for name, part in zip(signatures, parts, strict=True)
+            ]
+            assert cache.workload(blocks) == trace(nn.Sequential(*parts), (1, *shape))
+
+
+def test_warm_it_takes_less_than_a_millisecond() -> None:
+    parts = [conv(3, 16), *[Residual(conv(16, 16, act=None), nn.ReLU()) for _ in range(58)]]
+    blocks = blocks_of([*parts, head(16, 10)], (3, 8, 8))
+    cache = BlockCache()
+    cache.workload(blocks)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        cache.workload(blocks)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(20)) < 1e-3

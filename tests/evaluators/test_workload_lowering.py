@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from evaluators.workload import trace
-from tests.evaluators.workload_nets import Residual, conv, counts, head
+from tests.evaluators.workload_nets import Residual, SqueezeExcite, conv, counts, head
 
 _SAME = {
     "Conv": "convolution",
@@ -24,6 +24,7 @@ _SAME = {
     "FusedGemm": "linear",
     "linear": "linear",
     "MaxPool": "pool",
+    "AveragePool": "pool",
     "pool": "pool",
     "GlobalAveragePool": "global_pool",
     "global_pool": "global_pool",
@@ -77,17 +78,6 @@ def everything(act: Callable[[], nn.Module]) -> nn.Module:
     )
 
 
-class SqueezeExcite(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.squeeze = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 1)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.sigmoid(self.squeeze(x))
-
-
 @pytest.mark.parametrize(
     "act", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.GELU]
 )
@@ -126,6 +116,7 @@ class TestByHand:
             ("xla", {"conv": 2}),
             ("dataflow", {"conv": 2, "add": 1}),
             ("eager", {"conv": 2, "batch_norm": 2, "activation": 2, "add": 1}),
+            ("dpu", {"conv": 2, "activation": 1, "add": 1}),
         ],
     )
     def test_what_each_lowering_leaves(self, lowering: str, expected: dict[str, int]) -> None:
@@ -220,3 +211,111 @@ class TestLimits:
         assert counts(trace(Layout(), shape)) == {"transpose": 1, "slice": 1, "mul": 1}
         assert counts(trace(Layout(), shape, "xla")) == {"slice": 1, "mul": 1}
         assert counts(trace(Layout(), shape, "eager")) == {"copy": 1, "mul": 1}
+
+    def test_two_transposes_one_after_the_other_are_one(self) -> None:
+        class Turns(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x.transpose(1, 2).transpose(2, 3) * 2
+
+        kernels = trace(Turns(), (1, 2, 3, 4)).kernels
+        assert [(kernel.op, kernel.out_shape) for kernel in kernels] == [
+            ("transpose", (1, 3, 4, 2)),
+            ("mul", (1, 3, 4, 2)),
+        ]
+
+
+class TestDPU:
+    @pytest.mark.parametrize(
+        ("act", "activations"),
+        [(nn.ReLU, 0), (nn.ReLU6, 0), (nn.LeakyReLU, 0), (nn.Hardsigmoid, 0), (nn.SiLU, 2)],
+    )
+    def test_the_piecewise_linear_ones_are_a_part_of_layers(
+        self, act: Callable[[], nn.Module], activations: int
+    ) -> None:
+        net = nn.Sequential(conv(3, 16, act=act), conv(16, 16, groups=16, act=act))
+        expected = {"conv": 1, "depthwise": 1} | ({"activation": 2} if activations else {})
+        assert counts(trace(net, (1, 3, 8, 8), "dpu")) == expected
+
+    def test_squeeze_and_excitation_pools_and_multiplies(self) -> None:
+        """As the DPUs of the Accel-NASBench measurements do: the two layers between fold."""
+        net = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(16, 4, 1),
+            nn.ReLU(),
+            nn.Conv2d(4, 16, 1),
+            nn.Hardsigmoid(),
+        )
+
+        class Excite(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = net
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                result: torch.Tensor = x * self.net(x)
+                return result
+
+        found = counts(trace(Excite(), (1, 16, 8, 8), "dpu"))
+        assert found == {"global_pool": 1, "conv": 2, "mul": 1}
+
+
+class TestZeros:
+    """0 + x, x * 1 and x * 0."""
+
+    class Sum(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.body, self.factor = conv(3, 3, act=None), factor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = sum([self.body(x), torch.sigmoid(x) * self.factor])
+            return result
+
+    @pytest.mark.parametrize(
+        ("lowering", "factor", "expected"),
+        [
+            ("eager", 0.0, {"conv": 1, "batch_norm": 1, "activation": 1, "mul": 1, "add": 2}),
+            ("eager", 1.0, {"conv": 1, "batch_norm": 1, "activation": 1, "mul": 1, "add": 2}),
+            ("onnxruntime", 0.0, {"conv": 1, "activation": 1, "mul": 1, "add": 1}),
+            ("onnxruntime", 1.0, {"conv": 1, "activation": 1}),
+            ("tflite", 0.0, {"conv": 1}),
+            ("tflite", 1.0, {"conv": 1, "activation": 1, "add": 1}),
+            ("dpu", 0.0, {"conv": 1}),
+        ],
+    )
+    def test_who_carries_them_out(
+        self, lowering: str, factor: float, expected: dict[str, int]
+    ) -> None:
+        assert counts(trace(self.Sum(factor), (1, 3, 8, 8), lowering)) == expected
+
+    def test_a_number_behind_a_convolution_is_a_part_of_its_weights(self, tmp_path: Path) -> None:
+        class Half(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x * 0.5
+
+        net = nn.Sequential(conv(3, 16, act=None), Half(), nn.ReLU())
+        assert traced(net, (1, 3, 8, 8)) == optimized(net, (1, 3, 8, 8), tmp_path)
+        assert counts(trace(net, (1, 3, 8, 8))) == {"conv": 1}
+
+
+class TestPeakMemory:
+    def test_input_and_output_of_the_largest_kernel(self) -> None:
+        net = nn.Sequential(conv(3, 16), conv(16, 8), head(8, 10))
+        assert trace(net, (1, 3, 8, 8)).peak_memory_bytes == 4 * 64 * (16 + 8)
+
+    def test_a_residual_is_kept_meanwhile(self) -> None:
+        net = Residual(nn.Sequential(conv(8, 32), conv(32, 32, groups=32), conv(32, 8, act=None)))
+        folded, apart = (trace(net, (1, 8, 4, 4), name) for name in ("onnxruntime", "tflite"))
+        assert folded.peak_memory_bytes == apart.peak_memory_bytes == 4 * 16 * (8 + 32 + 32)
+
+    def test_a_sum_of_its_own_needs_room(self) -> None:
+        net = Residual(conv(8, 8, act=None))
+        folded, apart = (trace(net, (2, 8, 4, 4), name) for name in ("onnxruntime", "dataflow"))
+        assert folded.peak_memory_bytes == 2 * 4 * 16 * (8 + 8)
+        assert apart.peak_memory_bytes == 2 * 4 * 16 * (8 + 8 + 8)
+
+    def test_an_eager_batch_norm_has_a_result_of_its_own(self) -> None:
+        net = nn.Sequential(nn.Conv2d(1, 16, 1), nn.BatchNorm2d(16))
+        folded, eager = (trace(net, (1, 1, 4, 4), name) for name in ("onnxruntime", "eager"))
+        assert folded.peak_memory_bytes == 4 * 16 * 17
+        assert eager.peak_memory_bytes == 4 * 16 * 32

@@ -20,6 +20,19 @@ class Residual(nn.Module):
         return result
 
 
+class SqueezeExcite(nn.Module):
+    """Of 16 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(self.squeeze(x))
+
+
 def conv(
     inputs: int,
     outputs: int,

@@ -1,0 +1,213 @@
+"""Kernels and workloads as values, and the same in another dtype."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluators.workload_recorder import Node
+
+ITEM_BYTES = {
+    "complex64": 8,
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+LOWERINGS = ("onnxruntime", "tflite", "xla", "dataflow", "eager", "dpu")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel as the runtime executes it.
+
+    Args:
+        op: ``conv``, ``depthwise`` (a group a channel), ``grouped_conv``, ``transposed_conv``,
+            ``linear`` (weights times data), ``matmul``, ``attention`` (data times data), ``pool``,
+            ``global_pool``, ``add``, ``mul``, ``batch_norm``, ``activation``, or torch's name of
+            anything else that reads and writes data.
+        in_shape: of the first data input, with batch.
+        out_shape: with batch.
+        dtype: of data and weights.
+        macs: multiply-accumulates.
+        input_bytes: read, of all data inputs.
+        output_bytes: written.
+        weight_bytes: read, of weights, biases and other constants.
+        count: how many of them run; macs and bytes are those of one.
+
+    Raises:
+        ValueError: for an unknown dtype, a negative number, or a count below 1.
+    """
+
+    op: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    dtype: str
+    macs: int
+    input_bytes: int
+    output_bytes: int
+    weight_bytes: int
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ITEM_BYTES:
+            known = ", ".join(ITEM_BYTES)
+            raise ValueError(f"dtype must be one of {known}, but got {self.dtype!r}")
+        if min(self.macs, self.input_bytes, self.output_bytes, self.weight_bytes) < 0:
+            raise ValueError(f"macs and bytes must not be negative, but got {self}")
+        if self.count < 1:
+            raise ValueError(f"count must be at least 1, but got {self.count}")
+
+    @cached_property
+    def _hash(self) -> int:
+        shapes = (self.in_shape, self.out_shape, self.count)
+        return hash((self.op, self.dtype, shapes, self.macs, self.input_bytes, self.weight_bytes))
+
+    def __hash__(self) -> int:
+        return self._hash  # kernels are looked up thousands of times an ask
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the hash, which another process would not share."""
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What one call of a network makes a runtime do.
+
+    Two workloads are equal when they execute the same kernels equally often, in any order.
+
+    Args:
+        kernels: in order of first execution; equal ones are one entry with a count.
+        macs: multiply-accumulates of all kernels.
+        params: trainable numbers of the network, those of batch norm included.
+        lowering: whose kernels these are.
+        peak_memory_bytes: of the input and all results that must be kept at the same time, weights
+            apart; 0 where it is not known. It depends on the order, so it is not compared.
+
+    Raises:
+        ValueError: for an unknown lowering, or less memory than none.
+    """
+
+    kernels: tuple[Kernel, ...]
+    macs: int
+    params: int
+    lowering: str
+    peak_memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        checked_lowering(self.lowering)
+        if self.peak_memory_bytes < 0:
+            raise ValueError(
+                f"peak_memory_bytes must not be negative, but got {self.peak_memory_bytes}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Workload):
+            return NotImplemented
+        return self._comparable() == other._comparable()
+
+    def __hash__(self) -> int:
+        return hash(self._comparable())
+
+    def _comparable(self) -> tuple[Any, ...]:
+        return frozenset(self.kernels), self.macs, self.params, self.lowering
+
+
+def with_dtype(workload: Workload, dtype: str) -> Workload:
+    """The same network computed in another dtype: its floating-point kernels are converted.
+
+    Raises:
+        ValueError: for an unknown dtype.
+    """
+    kernels = tuple(converted(kernel, dtype) for kernel in workload.kernels)
+    # Where only some kernels are converted, memory shrinks as all that is written does.
+    before = sum(kernel.output_bytes * kernel.count for kernel in workload.kernels)
+    after = sum(kernel.output_bytes * kernel.count for kernel in kernels)
+    peak = workload.peak_memory_bytes * after // max(1, before)
+    return replace(workload, kernels=kernels, peak_memory_bytes=peak)
+
+
+@lru_cache(maxsize=1 << 16)
+def converted(kernel: Kernel, dtype: str) -> Kernel:
+    """A floating-point kernel in another dtype; any other kernel as it is.
+
+    Raises:
+        ValueError: for an unknown dtype.
+    """
+    if not kernel.dtype.startswith(("float", "bfloat")) or kernel.dtype == dtype:
+        return kernel
+    if dtype not in ITEM_BYTES:
+        raise ValueError(f"dtype must be one of {', '.join(ITEM_BYTES)}, but got {dtype!r}")
+    old, new = ITEM_BYTES[kernel.dtype], ITEM_BYTES[dtype]
+    return replace(
+        kernel,
+        dtype=dtype,
+        input_bytes=kernel.input_bytes // old * new,
+        output_bytes=kernel.output_bytes // old * new,
+        weight_bytes=kernel.weight_bytes // old * new,
+    )
+
+
+def checked_lowering(lowering: str) -> str:
+    """The same.
+
+    Raises:
+        ValueError: it is none of `LOWERINGS`.
+    """
+    if lowering not in LOWERINGS:
+        raise ValueError(f"lowering must be one of {', '.join(LOWERINGS)}, but got {lowering!r}")
+    return lowering
+
+
+def kernel_of(node: Node) -> Kernel:
+    """The kernel that a recorded operation is."""
+    return _kernel(
+        node.op,
+        node.in_shape,
+        node.out_shape,
+        node.dtype,
+        node.macs,
+        node.input_elements,
+        node.output_elements,
+        node.weight_elements,
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _kernel(
+    op: str,
+    in_shape: tuple[int, ...],
+    out_shape: tuple[int, ...],
+    dtype: str,
+    macs: int,
+    read: int,
+    written: int,
+    weights: int,
+) -> Kernel:
+    size = ITEM_BYTES[dtype]
+    return Kernel(op, in_shape, out_shape, dtype, macs, read * size, written * size, weights * size)
+
+
+def merged(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
+    """Equal kernels as one with their count, in order of first execution."""
+    counts: Counter[Kernel] = Counter()
+    for kernel in kernels:
+        counts[counted(kernel, 1)] += kernel.count
+    return tuple([counted(kernel, count) for kernel, count in counts.items()])
+
+
+@lru_cache(maxsize=1 << 16)
+def counted(kernel: Kernel, count: int) -> Kernel:
+    """The kernel with another count."""
+    return kernel if kernel.count == count else replace(kernel, count=count)
