@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +12,14 @@ from typing import Any, TypeVar
 import yaml
 
 from hw_profiles import host
+from hw_profiles.home import profiles_folder
 from hw_profiles.profile import GROUPS, Figure, HardwareProfile
 
 _T = TypeVar("_T")
 SHIPPED = Path(__file__).parent
 _TEXTS = ("name", "title", "kind", "lowering", "dtype")
 _SINGLE = ("clock_hz", "uncertainty")
-_OPTIONAL = ("calibration", "identity")
+_OPTIONAL = ("calibration", "identity", "sibling")
 _KNOWN = (*_TEXTS, *_SINGLE, "peak_ops_s", *GROUPS, *_OPTIONAL)
 
 
@@ -36,17 +38,17 @@ def load(name_or_path: str | Path) -> HardwareProfile:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or os.sep in text:
         return _read(Path(name_or_path))
-    for folder in (_home_profiles(), SHIPPED):
+    for folder in (profiles_folder(), SHIPPED):
         if (folder / f"{text}.yaml").is_file():
             return _read(folder / f"{text}.yaml")
     if text == host.NAME:
         return host.detect()
-    raise ValueError(_unknown("hardware profile", text, names()))
+    raise ValueError(_unknown_profile(text))
 
 
 def names() -> list[str]:
     """The names that `load` knows: the shipped ones, those in ``NAS_HOME``, ``host-cpu``."""
-    files = [*SHIPPED.glob("*.yaml"), *_home_profiles().glob("*.yaml")]
+    files = [*SHIPPED.glob("*.yaml"), *profiles_folder().glob("*.yaml")]
     return sorted({host.NAME, *(file.stem for file in files)})
 
 
@@ -63,7 +65,9 @@ def save(profile: HardwareProfile, path: str | Path) -> None:
         for engine, by_dtype in profile.peak_ops_s.items()
     }
     for group in GROUPS:
-        record[group] = {name: _plain(figure) for name, figure in getattr(profile, group).items()}
+        figures = getattr(profile, group).items()
+        if figures:
+            record[group] = {name: _plain(figure) for name, figure in figures}
     record |= {name: getattr(profile, name) for name in _OPTIONAL if getattr(profile, name)}
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +78,16 @@ def save(profile: HardwareProfile, path: str | Path) -> None:
         raise ValueError(f"cannot write profile {path}: {str(error).splitlines()[0]}") from None
 
 
-def _home_profiles() -> Path:
-    return Path(os.environ.get("NAS_HOME") or "nas-runs") / "profiles"
+def _unknown_profile(name: str) -> str:
+    """One line: the names that hold this one, else the nearest, else all."""
+    known = names()
+    part = re.sub(r"[^a-z0-9]", "", name.lower())
+    near = [each for each in known if part and part in each.replace("-", "")]
+    near = near or difflib.get_close_matches(name.lower(), known, n=1)
+    if near:
+        hint = " or ".join(repr(each) for each in near[:3])
+        return f"unknown hardware profile {name!r}; did you mean {hint}? (see nas devices)"
+    return f"unknown hardware profile {name!r} (known: {', '.join(known)})"
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -119,7 +131,7 @@ def _profile(record: Any) -> HardwareProfile:
     for key in (*_TEXTS, *_SINGLE):
         if key not in fields:
             raise ValueError(f"{key} is missing")
-    for key in (*_TEXTS, "identity"):
+    for key in (*_TEXTS, "identity", "sibling"):
         if not isinstance(fields.get(key, ""), str):
             raise ValueError(f"{key} must be a text, but got {fields[key]!r}")
     fields |= {key: _figure(key, fields[key]) for key in _SINGLE}

@@ -1,4 +1,7 @@
-"""The machine that this runs on, as a profile: detected, and derived from what was detected."""
+"""The machine that this runs on, as a profile: detected, and derived from what was detected.
+
+Where a probe has measured it, its figures take the place of the derived ones.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hw_profiles import probe
 from hw_profiles.profile import Figure, HardwareProfile
 
 NAME = "host-cpu"
@@ -73,8 +77,45 @@ class Cpu:
 
 
 def detect() -> HardwareProfile:
-    """The profile of this machine."""
-    return profile_of(read_cpu())
+    """The profile of this machine, with what a probe has measured if there was one."""
+    derived = profile_of(read_cpu())
+    found = probe.stored(derived.fingerprint())
+    return derived if found is None else measured(derived, found)
+
+
+def run_probe(seconds: float = probe.SECONDS) -> HardwareProfile:
+    """The profile of this machine after a probe, which is kept for the next `detect`.
+
+    Raises:
+        ValueError: one line, when the measurement fails or cannot be kept.
+    """
+    derived = profile_of(read_cpu())
+    cache_bytes = int(derived.memory_bytes["cache"].value)
+    return measured(derived, probe.run(derived.fingerprint(), cache_bytes, seconds))
+
+
+def measured(derived: HardwareProfile, found: probe.Probe) -> HardwareProfile:
+    """A derived profile with the peaks and bandwidths that a probe has found.
+
+    The other dtypes keep their ratio to float32. The identity, and so the fingerprint, stays.
+    """
+    base = derived.peak("matrix", "float32")
+    when = f"measured by the probe of {found.date}, one thread"
+    product = f"{when}: float32 matrix product with numpy"
+    peaks = {}
+    for dtype, figure in derived.peak_ops_s["matrix"].items():
+        ratio = figure.value / base
+        source = product if ratio == 1 else f"{product}; x{ratio:g}"
+        peaks[dtype] = Figure(found.float32_ops_s * ratio, source)
+    copy = f"{when}: copying, bytes read and written"
+    return replace(
+        derived,
+        peak_ops_s={"matrix": peaks, "vector": peaks},
+        bandwidth_bytes_s={
+            "memory": Figure(found.memory_bytes_s, copy),
+            "cache": Figure(found.cache_bytes_s, f"{copy}, within the second-level cache"),
+        },
+    )
 
 
 def read_cpu(cpuinfo: Path = _PROC, cpufreq: Path = _CPUFREQ, cache: Path = _CACHE) -> Cpu:

@@ -10,21 +10,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-KINDS = ("cpu", "gpu", "tpu", "fpga")
-LOWERINGS = ("onnxruntime", "tflite", "xla", "dataflow", "eager")
-GROUPS = ("bandwidth_bytes_s", "memory_bytes", "overhead_s", "efficiency", "parts")
-"""The fields of a profile that hold figures by name; ``peak_ops_s`` has one more level."""
+from hw_profiles import limits
 
-_ENGINES_NEED = {
-    "bandwidth_bytes_s": ("memory",),
-    "overhead_s": ("call", "op"),
-    "efficiency": ("matrix", "vector", "memory"),
-}
-_FPGA_NEEDS = {
-    "bandwidth_bytes_s": ("memory",),
-    "overhead_s": ("call",),
-    "parts": ("lut", "ff", "dsp", "bram18", "usable_lut", "usable_ff", "usable_dsp", "usable_bram"),
-}
+KINDS = ("cpu", "gpu", "tpu", "fpga")
+LOWERINGS = ("onnxruntime", "tflite", "xla", "dataflow", "eager", "dpu")
+GROUPS = (
+    "bandwidth_bytes_s",
+    "memory_bytes",
+    "overhead_s",
+    "efficiency",
+    "parts",
+    "energy_j",
+    "power_w",
+)
+"""The fields of a profile that hold figures by name; ``peak_ops_s`` has one more level."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,15 @@ class HardwareProfile:
         efficiency: the attainable share of a peak, of ``matrix``, ``vector`` and ``memory``;
             ``vector_int8`` and the like where it differs for a dtype.
         parts: what only this kind has, for example ``tile_channels`` or ``dsp``.
+        energy_j: joules of one ``mac_float32`` and the like (a multiply-accumulate) and of one
+            ``byte`` of memory traffic; may be empty.
+        power_w: ``idle`` and ``max``; may be empty.
         calibration: what a calibration has learned, kept as it is.
         identity: of a detected machine, what makes it this one.
+        sibling: the name of a profile whose calibration this one's starts from; ``""``: none.
 
     Raises:
-        ValueError: naming the figure that is missing or wrong.
+        ValueError: naming the figure that is missing, absurd or wrong.
     """
 
     name: str
@@ -89,8 +92,11 @@ class HardwareProfile:
     overhead_s: Mapping[str, Figure] = field(default_factory=dict)
     efficiency: Mapping[str, Figure] = field(default_factory=dict)
     parts: Mapping[str, Figure] = field(default_factory=dict)
+    energy_j: Mapping[str, Figure] = field(default_factory=dict)
+    power_w: Mapping[str, Figure] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     identity: str = ""
+    sibling: str = ""
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -103,17 +109,14 @@ class HardwareProfile:
             raise ValueError(
                 f"a profile needs name and dtype, but got {self.name!r}, {self.dtype!r}"
             )
-        needs = _FPGA_NEEDS if self.kind == "fpga" else _ENGINES_NEED
-        for group, names in needs.items():
-            for name in names:
-                if name not in getattr(self, group):
-                    raise ValueError(f"figure {group}.{name} is missing")
-        if self.kind != "fpga":
-            for engine in ("matrix", "vector"):
-                if self.dtype not in self.peak_ops_s.get(engine, {}):
-                    raise ValueError(f"figure peak_ops_s.{engine}.{self.dtype} is missing")
-        if self.uncertainty.value < 1:
-            raise ValueError(f"uncertainty must be at least 1, but got {self.uncertainty.value}")
+        if self.sibling == self.name:
+            raise ValueError(f"sibling must be another profile, but got {self.sibling!r} itself")
+        figures = dict(self.figures())
+        for path in limits.needed(self.kind, self.lowering, self.dtype):
+            if ".".join(path) not in figures:
+                raise ValueError(f"figure {'.'.join(path)} is missing")
+        limits.check(figures.items())
+        limits.check_power(self.power_w)
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """All figures with their dotted names, for example ``overhead_s.op``."""
@@ -166,6 +169,7 @@ class HardwareProfile:
         plain = {
             "figures": {name: [figure.value, figure.source] for name, figure in self.figures()},
             "about": [self.name, self.title, self.kind, self.lowering, self.dtype, self.identity],
+            "sibling": self.sibling,
             "calibration": self.calibration,
         }
         return json.dumps(plain, sort_keys=True, default=str)

@@ -2,36 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 import hw_profiles
-from experiments.commands.output import FINE, Output
+from experiments.commands.output import FINE, Output, lines
+from hw_profiles import HardwareProfile, host
+from hw_profiles.profile import KINDS
+
+_HEADS = ("profile", "peak op/s", "bytes/s", "lowering", "calibrated", "error", "dtype", "device")
+_ROOM = 120
+"""Characters in a line below which the last two columns are left out."""
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+_FEW = 12
+"""Entries of a calibration that are shown one by one; more are counted."""
+_ASSUMED = "not calibrated: the error is that of the data sheet model, within the factor"
 
 
-def run(name: str) -> int:
+def run(name: str, probe: bool = False) -> int:
     """Print all profiles, or the figures of one with their sources.
 
+    Args:
+        name: of the profile; ``""``: all.
+        probe: measure this machine first; the profile is ``host-cpu`` then.
+
     Raises:
-        ValueError: for a profile that does not exist.
+        ValueError: for a profile that does not exist or cannot be probed.
     """
     output = Output()
-    if name:
+    if probe:
+        if name != host.NAME:
+            raise ValueError(f"only {host.NAME} can be probed, but got {name or 'no name'!r}")
+        _one(output, host.run_probe())
+        if hw_profiles.load(name).calibration:
+            output.line(f"A calibrated {name} lies in your own profiles and comes before this one.")
+    elif name:
         _one(output, hw_profiles.load(name))
-        return FINE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("profile", "kind", "dtype", "lowering", "device"):
-        table.add_column(head)
-    for each in hw_profiles.names():
-        profile = hw_profiles.load(each)
-        table.add_row(each, profile.kind, profile.dtype, profile.lowering, Text(profile.title))
-    output.show(table)
+    else:
+        _all(output)
     return FINE
 
 
-def _one(output: Output, profile: hw_profiles.HardwareProfile) -> None:
+def _all(output: Output) -> None:
+    """A table a kind, then what could not be read."""
+    profiles, failed = [], []
+    for name in hw_profiles.names():
+        try:
+            profiles.append((name, hw_profiles.load(name)))
+        except ValueError as error:
+            failed.append(f"{name}: {error}")
+    heads = _HEADS if output.width >= _ROOM else _HEADS[:-2]
+    for kind in KINDS:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=kind, title_justify="left")
+        for head in heads:
+            number = head.endswith("/s")
+            table.add_column(head, justify="right" if number else "left", no_wrap=head == _HEADS[0])
+        for name, profile in profiles:
+            if profile.kind == kind:
+                table.add_row(*[Text(cell) for cell in (name, *_row(profile))[: len(heads)]])
+        output.show(table)
+    if failed:
+        output.line("Not readable:")
+        lines(output, failed)
+
+
+def _row(profile: HardwareProfile) -> tuple[str, ...]:
+    memory = profile.bandwidth_bytes_s["memory"].value
+    return (
+        _short(peak_ops_s(profile)),
+        _short(memory),
+        profile.lowering,
+        _calibrated(profile.calibration),
+        _known_error(profile),
+        profile.dtype,
+        profile.title,
+    )
+
+
+def peak_ops_s(profile: HardwareProfile) -> float:
+    """Operations a second of its dense engine in its own dtype; all multipliers of a circuit."""
+    if profile.kind != "fpga":
+        return profile.peak("matrix", profile.dtype)
+    if profile.lowering == "dpu":
+        sides = ("pixel", "input_channel", "output_channel")
+        products = 1.0
+        for side in sides:
+            products *= profile.part(f"{side}_parallelism")
+    else:
+        products = profile.part("dsp") * profile.part("usable_dsp")
+    return 2 * products * profile.clock_hz.value
+
+
+def _calibrated(calibration: Mapping[str, Any] | None) -> str:
+    """How, and with how many networks."""
+    if not calibration:
+        return "no"
+    method, networks = calibration.get("method", "yes"), calibration.get("networks")
+    return f"{method}, {_plain(networks)} networks" if networks is not None else str(method)
+
+
+def _known_error(profile: HardwareProfile) -> str:
+    error = (profile.calibration or {}).get("error")
+    if isinstance(error, Mapping):
+        return ", ".join(f"{name} {_plain(value)}" for name, value in error.items())
+    return f"x{profile.uncertainty.value:g}"
+
+
+def _one(output: Output, profile: HardwareProfile) -> None:
     output.line(f"{profile.name}: {profile.title} ({profile.kind}, {profile.dtype})")
+    notes = [f"lowering: {profile.lowering}", f"peak: {_short(peak_ops_s(profile))} op/s"]
+    if profile.sibling:
+        notes.append(f"sibling, whose calibration one of this starts from: {profile.sibling}")
+    if profile.calibration:
+        notes.append(f"known error, on networks left out: {_known_error(profile)}")
+        notes += (f"calibration {name}: {text}" for name, text in _entries(profile.calibration))
+    else:
+        notes.append(f"{_ASSUMED} {profile.uncertainty.value:g}")
+    lines(output, notes)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -39,3 +130,29 @@ def _one(output: Output, profile: hw_profiles.HardwareProfile) -> None:
     for name, figure in profile.figures():
         table.add_row(name, f"{figure.value:.4g}", Text(figure.source))
     output.show(table)
+
+
+def _entries(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """What a calibration says, with dotted names; long tables are only counted."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and len(value) <= _FEW:
+            yield from _entries(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """A value in a few characters."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):
+        return f"{len(value)} values"
+    return str(value)
+
+
+def _short(value: float) -> str:
+    """Three digits and a prefix: ``312 T``."""
+    for size, prefix in _PREFIXES:
+        if value >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g}"

@@ -52,8 +52,33 @@ def circuit(**changes: Any) -> HardwareProfile:
         dtype="int8",
         clock_hz=fig(1e6),
         uncertainty=fig(2),
-        bandwidth_bytes_s={"memory": fig(1e6)},
+        bandwidth_bytes_s={"memory": fig(1e7)},
         overhead_s={"call": fig(0)},
+        parts={name: fig(value) for name, value in parts.items()},
+    )
+    return replace(profile, **changes)
+
+
+def engine(**changes: Any) -> HardwareProfile:
+    """A convolution engine of 4 pixels x 8 x 8 channels at 100 MHz, and 2 pixels depthwise."""
+    parts = {
+        "pixel_parallelism": 4,
+        "input_channel_parallelism": 8,
+        "output_channel_parallelism": 8,
+        "depthwise_pixel_parallelism": 2,
+        "depthwise_channel_parallelism": 8,
+    }
+    profile = HardwareProfile(
+        name="made-up-engine",
+        title="A convolution engine of a test",
+        kind="fpga",
+        lowering="dpu",
+        dtype="int8",
+        clock_hz=fig(100e6),
+        uncertainty=fig(2),
+        bandwidth_bytes_s={"memory": fig(1e9)},
+        memory_bytes={"cache": fig(1 << 16)},
+        overhead_s={"call": fig(0), "op": fig(0)},
         parts={name: fig(value) for name, value in parts.items()},
     )
     return replace(profile, **changes)

@@ -8,7 +8,7 @@ import yaml
 
 import hw_profiles
 from hw_profiles import HardwareProfile
-from tests.hw_profiles.profiles import circuit, fig, processor
+from tests.hw_profiles.profiles import circuit, engine, fig, processor
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +36,10 @@ class TestRoundTrip:
         [
             processor(),
             circuit(),
-            processor(identity="model\nflags", memory_bytes={"cache": fig(1)}),
+            processor(identity="model\nflags", memory_bytes={"cache": fig(4096)}),
             processor(calibration={"method": "physical", "weights": [1.5, 0.0], "by": {"a": 1}}),
+            processor(sibling="another", energy_j={"byte": fig(1e-11)}, power_w={"max": fig(9)}),
+            engine(),
         ],
     )
     def test_what_is_saved_is_loaded(self, profile: HardwareProfile, tmp_path: Path) -> None:
@@ -77,17 +79,27 @@ class TestFinding:
         for name in names:
             assert isinstance(hw_profiles.load(name), HardwareProfile)
 
-    def test_an_unknown_name_is_answered_with_the_nearest(self) -> None:
-        with pytest.raises(
-            ValueError,
-            match=r"^unknown hardware profile 'nvidia-a10'; did you mean 'nvidia-a100'\? "
-            r"\(known: host-cpu, nvidia-a100, pynq-z2, tpu-v3\)$",
-        ):
-            hw_profiles.load("nvidia-a10")
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [
+            ("nvidia-a10", "'nvidia-a100'"),
+            ("A100", "'nvidia-a100'"),
+            ("rtx3090", "'nvidia-rtx-3090'"),
+            ("nvidia_t4", "'nvidia-t4'"),
+            ("zcu102", "'zcu102-dpu'"),
+            ("hots-cpu", "'host-cpu'"),
+            ("titan", "'nvidia-titan-rtx' or 'nvidia-titan-x' or 'nvidia-titan-xp'"),
+        ],
+    )
+    def test_an_unknown_name_is_answered_with_the_nearest(self, name: str, near: str) -> None:
+        with pytest.raises(ValueError, match="^unknown hardware profile") as caught:
+            hw_profiles.load(name)
+        line = f"unknown hardware profile {name!r}; did you mean {near}? (see nas devices)"
+        assert str(caught.value) == line
 
     def test_a_name_like_no_other_is_answered_with_all(self) -> None:
-        with pytest.raises(ValueError, match=r"'zzz' \(known: host-cpu, "):
-            hw_profiles.load("zzz")
+        with pytest.raises(ValueError, match=r"'qqq' \(known: core-i9-10940x, .*zcu102-dpu\)$"):
+            hw_profiles.load("qqq")
 
 
 class TestBadFiles:
@@ -128,6 +140,12 @@ class TestBadFiles:
             ({"kind": "npu"}, "kind must be one of cpu, gpu, tpu, fpga, but got 'npu'"),
             ({"title": 3}, "title must be a text, but got 3"),
             ({"calibration": 3}, "calibration must be a mapping, but got 3"),
+            ({"sibling": 3}, "sibling must be a text, but got 3"),
+            (
+                {"clock_hz": {"value": 1.41, "source": "x"}},
+                "figure clock_hz must be between 100000",
+            ),
+            ({"energy_j": {"byte": {"value": 31, "source": "x"}}}, "figure energy_j.byte must be"),
         ],
     )
     def test_one_line_says_where_it_is_wrong(

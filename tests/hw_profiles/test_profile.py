@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hw_profiles import Figure
-from tests.hw_profiles.profiles import circuit, fig, processor
+from tests.hw_profiles.profiles import circuit, engine, fig, processor
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
@@ -37,7 +37,8 @@ def test_a_figure_is_a_float_whatever_it_was_made_of() -> None:
         ({"bandwidth_bytes_s": {}}, "figure bandwidth_bytes_s.memory is missing"),
         ({"overhead_s": {"call": fig(0)}}, "figure overhead_s.op is missing"),
         ({"efficiency": {"matrix": fig(1)}}, "figure efficiency.vector is missing"),
-        ({"uncertainty": fig(0.5)}, "uncertainty must be at least 1, but got 0.5"),
+        ({"uncertainty": fig(0.5)}, r"uncertainty must be between 1 and 100 .*, but got 0\.5"),
+        ({"sibling": "made-up"}, "sibling must be another profile, but got 'made-up' itself"),
     ],
 )
 def test_a_processor_says_what_is_wrong_with_it(changes: dict[str, Any], line: str) -> None:
@@ -50,6 +51,23 @@ def test_a_circuit_needs_its_resources(part: str) -> None:
     parts = {name: value for name, value in circuit().parts.items() if name != part}
     with pytest.raises(ValueError, match=f"figure parts.{part} is missing"):
         circuit(parts=parts)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("parts", "pixel_parallelism"),
+        ("parts", "output_channel_parallelism"),
+        ("parts", "depthwise_channel_parallelism"),
+        ("memory_bytes", "cache"),
+        ("overhead_s", "op"),
+        ("bandwidth_bytes_s", "memory"),
+    ],
+)
+def test_a_convolution_engine_needs_its_own_figures(group: str, name: str) -> None:
+    rest = {key: value for key, value in getattr(engine(), group).items() if key != name}
+    with pytest.raises(ValueError, match=f"^figure {group}.{name} is missing$"):
+        engine(**{group: rest})
 
 
 def test_a_peak_that_is_not_there_is_refused_with_those_that_are() -> None:
@@ -71,6 +89,9 @@ def test_all_figures_are_listed_with_their_dotted_names() -> None:
     figures = dict(processor().figures())
     assert figures["peak_ops_s.vector.float16"].value == 2e11
     assert {"clock_hz", "uncertainty", "overhead_s.op", "efficiency.memory"} <= figures.keys()
+    powered = processor(energy_j={"byte": fig(1e-11)}, power_w={"idle": fig(5)})
+    added = dict(powered.figures()).keys() - figures.keys()
+    assert added == {"energy_j.byte", "power_w.idle"}
 
 
 class TestIdentity:
@@ -93,8 +114,9 @@ class TestIdentity:
             processor().fingerprint(),
             processor(clock_hz=fig(2e9)).fingerprint(),
             processor(calibration={"scale": 1.1}).fingerprint(),
+            processor(sibling="another").fingerprint(),
         }
-        assert len(prints) == 3
+        assert len(prints) == 4
         assert all(len(text) == 12 for text in prints)
 
     def test_the_fingerprint_of_a_detected_machine_is_that_of_its_identity(self) -> None:
