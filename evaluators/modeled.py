@@ -1,19 +1,26 @@
-"""Latency from a data sheet: what a device that is not there would take.
+"""Modeled latency: what a device that is not there would take.
 
-This is the zero-shot model: nothing has been measured, every figure is one of the profile, and the
-error bar is the profile's `uncertainty`. The result is labeled ``modeled``.
+Of a calibrated profile by the model that its calibration describes, with the error bar that held
+for networks left out of it. Of any other one zero-shot: nothing has been measured, every figure is
+one of the profile, and the error bar is its `uncertainty`. Either is labeled ``modeled``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from evaluators import calibrated, lookup
+from evaluators.calibrated import Calibrated, Prediction
+from evaluators.components import engine_of
 from evaluators.devices import Device
+from evaluators.kernel_table import KernelTable, components_of, tabulate, zero_shot_ms
 from evaluators.latency import Latency
+from evaluators.lookup import Lookup
 from evaluators.modeled_dataflow import Dataflow
 from evaluators.modeled_roofline import Roofline
-from evaluators.workload import Workload, workload_of
+from evaluators.workload import Kernel, Workload, converted, workload_of
 from hw_profiles import HardwareProfile
 from nas.trials import Candidate, Readings
 
@@ -39,6 +46,114 @@ def estimate(
         ValueError: the workload is lowered for another device, or the device cannot compute in
             that dtype.
     """
+    _check(workload, profile, batch)
+    model = _model(profile, batch, dtype or profile.dtype)
+    latency_ms, low, high, kernels, binds = model.times(workload.kernels)
+    return Latency(
+        latency_ms=latency_ms,
+        low=low,
+        high=high,
+        source="modeled",
+        kernels=kernels,
+        binds=binds,
+        method=model.method,
+        energy_mj=energy_mj(workload, profile, latency_ms, batch, dtype),
+        memory_kb=workload.peak_memory_bytes * batch / 1024 or None,
+    )
+
+
+def estimate_many(
+    workloads: Sequence[Workload], profile: HardwareProfile, batch: int = 1, dtype: str = ""
+) -> list[Latency]:
+    """The same as `estimate` for many workloads at once, without breakdown by kernel.
+
+    Args:
+        workloads: see `estimate`.
+        profile: of the device.
+        batch: examples a call.
+        dtype: see `estimate`.
+
+    Raises:
+        ValueError: see `estimate`.
+    """
+    for workload in workloads:
+        _check(workload, profile, batch)
+    if profile.lowering == "dataflow" or not workloads:
+        return [estimate(workload, profile, batch, dtype) for workload in workloads]
+    found = predict(tabulate(workloads), profile, batch, dtype)
+    method = _model(profile, batch, dtype or profile.dtype).method
+    ends = zip(workloads, found.latency_ms, found.low_ms, found.high_ms, strict=True)
+    return [
+        Latency(
+            latency_ms=float(latency_ms),
+            low=float(low),
+            high=float(high),
+            source="modeled",
+            method=method,
+            energy_mj=energy_mj(workload, profile, float(latency_ms), batch, dtype),
+            memory_kb=workload.peak_memory_bytes * batch / 1024 or None,
+        )
+        for workload, latency_ms, low, high in ends
+    ]
+
+
+def predict(
+    table: KernelTable, profile: HardwareProfile, batch: int = 1, dtype: str = ""
+) -> Prediction:
+    """The latencies of workloads that are tabulated already.
+
+    Args:
+        table: of workloads lowered for a device that runs kernels one after the other.
+        profile: of the device.
+        batch: examples a call.
+        dtype: see `estimate`.
+    """
+    dtype = dtype or profile.dtype
+    model = _model(profile, batch, dtype)
+    if isinstance(model, Calibrated | Lookup):
+        return model.predict(table)
+    total = zero_shot_ms(table, components_of(table, engine_of(profile, batch, dtype)))
+    bar = profile.uncertainty.value
+    return Prediction(total, total / bar, total * bar)
+
+
+def energy_mj(
+    workload: Workload, profile: HardwareProfile, latency_ms: float, batch: int = 1, dtype: str = ""
+) -> float | None:
+    """The energy of one call: multiply-accumulates, bytes moved, and the idle power meanwhile.
+
+    Args:
+        workload: traced at batch 1.
+        profile: of the device.
+        latency_ms: of the call.
+        batch: examples a call.
+        dtype: see `estimate`.
+
+    Returns:
+        Millijoules; None where the profile has no figures for it.
+    """
+    joules = 0.0
+    for kernel in workload.kernels:
+        each = _energy_j(kernel, profile, batch, dtype or profile.dtype)
+        if each is None:
+            return None
+        joules += each * kernel.count
+    idle = profile.power_w.get("idle")
+    return 1e3 * joules + (idle.value * latency_ms if idle else 0.0)
+
+
+@lru_cache(maxsize=1 << 14)
+def _energy_j(kernel: Kernel, profile: HardwareProfile, batch: int, dtype: str) -> float | None:
+    one = converted(kernel, dtype)
+    known = profile.energy_j
+    if "byte" not in known or (kernel.macs and f"mac_{one.dtype}" not in known):
+        return None
+    moved = (one.input_bytes + one.output_bytes) * batch + one.weight_bytes
+    multiplied = one.macs * batch * known[f"mac_{one.dtype}"].value if one.macs else 0.0
+    return multiplied + moved * known["byte"].value
+
+
+def _check(workload: Workload, profile: HardwareProfile, batch: int) -> None:
     if workload.lowering != profile.lowering:
         raise ValueError(
             f"{profile.name} needs a workload lowered for {profile.lowering!r}, "
@@ -48,23 +163,20 @@ def estimate(
         raise ValueError(f"batch must be at least 1, but got {batch}")
     if not workload.kernels:
         raise ValueError(f"{profile.name} needs a workload with kernels, but it has none")
-    model = _model(profile, batch, dtype or profile.dtype)
-    latency_ms, kernels, binds = model.times(workload.kernels)
-    bar = profile.uncertainty.value
-    return Latency(
-        latency_ms=latency_ms,
-        low=latency_ms / bar,
-        high=latency_ms * bar,
-        source="modeled",
-        kernels=kernels,
-        binds=binds,
-        method=model.method,
-    )
 
 
 @lru_cache(maxsize=64)
-def _model(profile: HardwareProfile, batch: int, dtype: str) -> Roofline | Dataflow:
-    kind = Dataflow if profile.kind == "fpga" else Roofline
+def _model(
+    profile: HardwareProfile, batch: int, dtype: str
+) -> Roofline | Dataflow | Calibrated | Lookup:
+    method = (profile.calibration or {}).get("method")
+    if method == calibrated.METHOD:
+        return Calibrated(profile, batch, dtype)
+    if method == lookup.METHOD:
+        return Lookup(profile, batch, dtype)
+    if method is not None:
+        raise ValueError(f"{profile.name} is calibrated by an unknown method {method!r}")
+    kind = Dataflow if profile.lowering == "dataflow" else Roofline
     return kind(profile, batch, dtype)
 
 

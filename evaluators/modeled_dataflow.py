@@ -128,8 +128,10 @@ class Dataflow:
         usable = profile.part("bram18") * profile.part("usable_bram")
         self._weight_bytes = usable * _BRAM18_BYTES
 
-    def times(self, kernels: Sequence[Kernel]) -> tuple[float, tuple[KernelLatency, ...], str]:
-        """Milliseconds of one call, those of each layer for a frame, and what binds.
+    def times(
+        self, kernels: Sequence[Kernel]
+    ) -> tuple[float, float, float, tuple[KernelLatency, ...], str]:
+        """Milliseconds of one call with both ends of its bar, those of each layer, what binds.
 
         Weights that do not fit on the chip stream in from memory for every frame.
         """
@@ -156,7 +158,8 @@ class Dataflow:
             )
             for (kernel, _), cycles in zip(known, folded, strict=True)
         )
-        return total_ms, parts, binds
+        bar = self._profile.uncertainty.value
+        return total_ms, total_ms / bar, total_ms * bar, parts, binds
 
     def _learn(self, kernel: Kernel) -> tuple[Kernel, Layer]:
         known = converted(kernel, self._dtype), layer_of(kernel, self._multipliers)

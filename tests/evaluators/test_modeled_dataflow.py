@@ -119,13 +119,14 @@ class TestCircuits:
 
     def test_weights_that_do_not_fit_stream_in_from_memory(self) -> None:
         workload = trace(head(1000, 4000), (1, 1000, 2, 2), "dataflow")
-        small = circuit(parts={**circuit().parts, "bram18": fig(1000)})
+        parts = {**circuit().parts, "dsp": fig(12500)}
+        small = circuit(parts={**parts, "bram18": fig(1000)})
         latency = estimate(workload, small)
         outside_bytes = 1000 * 4000 + 4000 - 0.8 * 1000 * 18 * 1024 / 8
         assert latency.binds == "memory"
-        assert latency.latency_ms == pytest.approx(outside_bytes / 1e6 * 1e3, rel=0.05)
+        assert latency.latency_ms == pytest.approx(outside_bytes / 1e7 * 1e3, rel=0.05)
         assert estimate(with_dtype(workload, "int16"), small).latency_ms > latency.latency_ms
-        roomy = circuit(parts={**circuit().parts, "bram18": fig(5000)})
+        roomy = circuit(parts={**parts, "bram18": fig(5000)})
         assert estimate(workload, roomy).binds == "compute"
 
     def test_wide_products_take_two_multipliers(self) -> None:

@@ -1,0 +1,299 @@
+"""Physical components of a latency: what a kernel demands of a device, in seconds.
+
+A latency model sums them (zero-shot) or weighs them by coefficients that were fitted to
+measurements (calibrated). Each kernel has its arithmetic on one engine, the activations and the
+weights that it moves, and a share of the fixed costs; each of these is a component of its own for
+every class of kernels, because runtimes are better at some than at others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from evaluators.workload import Kernel, converted
+from hw_profiles import Figure, HardwareProfile
+
+_CONVOLUTIONS = ("conv", "transposed_conv")
+_MATRIX = (*_CONVOLUTIONS, "grouped_conv", "linear", "matmul", "attention", "bilinear")
+_FUNCTIONS = ("activation", "softmax", "layer_norm", "group_norm")
+_FUNCTION_OPERATIONS = 8
+"""Operations an element of a function that is no maximum or minimum: a polynomial, a quotient."""
+_CLASSES = {
+    "transposed_conv": "conv",
+    "bilinear": "linear",
+    "attention": "matmul",
+    "batch_norm": "elementwise",
+    "activation": "elementwise",
+    "add": "add",
+    "mul": "mul",
+    "pool": "pool",
+    "global_pool": "pool",
+    "softmax": "function",
+    "layer_norm": "function",
+    "group_norm": "function",
+}
+_MOVERS = ("add", "mul", "pool", "move")
+_MOVES = {
+    "conv": "dense",
+    "pointwise": "dense",
+    "depthwise3": "depthwise",
+    "depthwise5": "depthwise",
+}
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one execution of a kernel demands of a device, in seconds at the profile's figures.
+
+    Args:
+        kind: the class of the kernel, for example ``pointwise``.
+        compute_s: on its engine.
+        activations_s: for what it reads and writes, at the bandwidth of the memory that holds it.
+        weights_s: for its weights.
+        overhead_s: fixed.
+        spills: what it works on does not fit into the memory on the chip.
+        relaid: its images are so large that the compiler changes their layout.
+    """
+
+    kind: str
+    compute_s: float
+    activations_s: float
+    weights_s: float
+    overhead_s: float
+    spills: bool = False
+    relaid: bool = False
+
+    @property
+    def busy_s(self) -> float:
+        """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
+        return max(self.compute_s, self.activations_s + self.weights_s)
+
+    @property
+    def binds(self) -> str:
+        """What its time goes into: ``compute``, ``memory`` or ``overhead``."""
+        if self.overhead_s > self.busy_s:
+            return "overhead"
+        return "compute" if self.compute_s >= self.busy_s else "memory"
+
+    def components(self) -> dict[str, float]:
+        """The demand by component.
+
+        Those that always go together are one: what a kernel without products computes goes with
+        what it moves, and the pooling of a gate with the product that follows.
+        """
+        found = {
+            f"{self.moves}.memory": self.activations_s,
+            "weights": self.weights_s,
+            "overhead": self.overhead_s,
+        }
+        plain = self.kind.partition(".")[0]
+        if plain not in _MOVERS:
+            found[f"{self.kind}.compute"] = self.compute_s
+        if self.spills:
+            found[f"{self.moves}.spill"] = self.activations_s
+        if self.relaid and plain not in ("add", "pool"):
+            found[f"{self.moves}.relayout"] = self.activations_s
+        return found
+
+    @property
+    def moves(self) -> str:
+        """The class as far as memory is concerned: the size of the window does not matter there."""
+        kind, dot, dtype = self.kind.partition(".")
+        return _MOVES.get(kind, kind) + dot + dtype
+
+
+def class_of(kernel: Kernel) -> str:
+    """The class of a kernel: convolutions by the size of their window, everything else by op."""
+    window = window_of(kernel)
+    if kernel.op == "depthwise":
+        return "depthwise3" if window <= 9 else "depthwise5"
+    if kernel.op == "conv":
+        return "pointwise" if window == 1 else "conv"
+    if kernel.macs:
+        return _CLASSES.get(kernel.op, kernel.op)
+    return _CLASSES.get(kernel.op, "move")
+
+
+def window_of(kernel: Kernel) -> int:
+    """The weights that an output of a convolution reads of one channel: 9 of a 3 x 3 window."""
+    outputs = math.prod(kernel.out_shape)
+    if kernel.op == "depthwise":
+        return round(kernel.macs / outputs)
+    if kernel.op == "conv":
+        return round(kernel.macs / (outputs * kernel.in_shape[1]))
+    return 1
+
+
+class Processor:
+    """The demands of kernels on a CPU, GPU or TPU.
+
+    Dense convolutions and products run on the matrix engine, whose tiles are filled up with zeros;
+    depthwise and everything else runs on the vector engine.
+
+    Args:
+        profile: of the device.
+        batch: how often the workload's own batch goes into one call.
+        dtype: in which floating-point kernels are computed.
+    """
+
+    def __init__(self, profile: HardwareProfile, batch: int, dtype: str) -> None:
+        self._profile, self._batch, self._dtype = profile, batch, dtype
+        efficiency = profile.efficiency["memory"].value
+        self._memory_bytes_s = profile.bandwidth_bytes_s["memory"].value * efficiency
+        self._relaid_pixels = profile.part("relayout_pixels", math.inf)
+        self._cache_bytes, self._cache_bytes_s = 0.0, self._memory_bytes_s
+        if "cache" in profile.memory_bytes:
+            self._cache_bytes = profile.memory_bytes["cache"].value
+            cache = profile.bandwidth_bytes_s.get("cache")
+            if cache:
+                self._cache_bytes_s = cache.value * efficiency
+
+    def demand(self, kernel: Kernel) -> Demand:
+        """Of one execution."""
+        one = converted(kernel, self._dtype)
+        activations = (one.input_bytes + one.output_bytes) * self._batch
+        fits = activations + one.weight_bytes <= self._cache_bytes
+        bandwidth = self._cache_bytes_s if fits else self._memory_bytes_s
+        name = class_of(one)
+        if one.dtype == "int8" and self._profile.dtype != "int8":
+            name += ".int8"
+        return Demand(
+            kind=name,
+            compute_s=self._compute_s(one),
+            activations_s=activations / bandwidth,
+            weights_s=one.weight_bytes / bandwidth,
+            overhead_s=figure(self._profile.overhead_s, "op", one.dtype),
+            spills=self._cache_bytes > 0 and not fits,
+            relaid=math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+        )
+
+    def call_s(self, kernel: Kernel) -> float:
+        """Fixed cost of a call that begins with this kernel."""
+        return figure(self._profile.overhead_s, "call", converted(kernel, self._dtype).dtype)
+
+    def _compute_s(self, kernel: Kernel) -> float:
+        engine = "matrix" if kernel.op in _MATRIX else "vector"
+        if kernel.macs:
+            operations = 2 * self._padded_macs(kernel)
+        else:
+            each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
+            operations = math.prod(kernel.out_shape) * each
+        efficiency = figure(self._profile.efficiency, engine, kernel.dtype)
+        return operations * self._batch / (self._profile.peak(engine, kernel.dtype) * efficiency)
+
+    def _padded_macs(self, kernel: Kernel) -> float:
+        """Multiply-accumulates with the zeros that fill up the tiles of the engine."""
+        profile = self._profile
+        inputs, outputs = _channels(kernel)
+        if "systolic_rows" in profile.parts and kernel.op in _MATRIX:
+            reduction = max(1, round(kernel.macs / math.prod(kernel.out_shape)))
+            rows = _up(reduction, profile.part("systolic_rows")) / reduction
+            return kernel.macs * rows * _up(outputs, profile.part("systolic_columns")) / outputs
+        tile = profile.part("tile_channels", 1)
+        if kernel.op in _CONVOLUTIONS or kernel.op == "linear":
+            # Fewer input channels than a tile are taken as they are: the first layer.
+            fill = _up(inputs, tile) / inputs if inputs >= tile else 1.0
+            return kernel.macs * fill * _up(outputs, tile) / outputs
+        return kernel.macs * _up(outputs, tile) / outputs
+
+
+class ConvolutionEngine:
+    """The demands of kernels on a fixed convolution engine, such as AMD's DPU (PG338).
+
+    A clock takes ``pixels x input channels x output channels`` multiply-accumulates of a dense
+    convolution, and a vector of channels for a few pixels of a depthwise one; pooling, products and
+    sums go through the depthwise engine a vector at a time.
+
+    Args:
+        profile: of the device, lowered for ``dpu``.
+        batch: how often the workload's own batch goes into one call, one after the other.
+        dtype: in which floating-point kernels are computed.
+    """
+
+    def __init__(self, profile: HardwareProfile, batch: int, dtype: str) -> None:
+        self._profile, self._batch, self._dtype = profile, batch, dtype
+        self._pixels = profile.part("pixel_parallelism")
+        self._inputs = profile.part("input_channel_parallelism")
+        self._outputs = profile.part("output_channel_parallelism")
+        self._depthwise_pixels = profile.part("depthwise_pixel_parallelism")
+        self._vector = profile.part("depthwise_channel_parallelism")
+        self._bytes_s = profile.bandwidth_bytes_s["memory"].value
+        self._chip_bytes = profile.memory_bytes["cache"].value
+        self._relaid_pixels = profile.part("relayout_pixels", math.inf)
+
+    def demand(self, kernel: Kernel) -> Demand:
+        """Of one execution."""
+        one = converted(kernel, self._dtype)
+        inputs, outputs = (self._lanes(shape) for shape in (one.in_shape, one.out_shape))
+        sources = one.input_bytes / max(1, math.prod(one.in_shape))
+        moved = inputs * sources + outputs
+        if one.op == "mul" and one.input_bytes < 2 * one.output_bytes:
+            moved = 2 * outputs  # a factor a channel
+        # What gates a tensor reads it to the end before the first element is put out.
+        spills = (moved if one.macs or one.op == "add" else 2 * inputs) > self._chip_bytes
+        return Demand(
+            kind=class_of(one),
+            compute_s=self._cycles(one) / self._profile.clock_hz.value * self._batch,
+            activations_s=moved / self._bytes_s * self._batch,
+            weights_s=one.weight_bytes / self._bytes_s,
+            overhead_s=self._profile.overhead_s["op"].value,
+            spills=spills,
+            relaid=spills and math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+        )
+
+    def call_s(self, kernel: Kernel) -> float:
+        """Fixed cost of a call."""
+        return self._profile.overhead_s["call"].value
+
+    def _cycles(self, kernel: Kernel) -> float:
+        batch, channels, height, width = _as_image(kernel.out_shape)
+        if kernel.op == "depthwise":
+            groups = math.ceil(channels / self._vector)
+            columns = math.ceil(width / self._depthwise_pixels)
+            return batch * groups * window_of(kernel) * height * columns
+        if kernel.macs:
+            depth = kernel.macs / max(1, math.prod(kernel.out_shape))
+            reads = _as_image(kernel.in_shape)[1] if kernel.op == "conv" else depth
+            turns = math.ceil(reads / self._inputs) * math.ceil(channels / self._outputs)
+            return batch * turns * depth / reads * height * math.ceil(width / self._pixels)
+        images = (_as_image(kernel.in_shape), _as_image(kernel.out_shape))
+        return max(n * math.ceil(c / self._vector) * h * w for n, c, h, w in images)
+
+    def _lanes(self, shape: tuple[int, ...]) -> float:
+        """Elements with the channels filled up to whole vectors."""
+        batch, channels, height, width = _as_image(shape)
+        return batch * _up(channels, self._vector) * height * width
+
+
+def figure(table: Mapping[str, Figure], name: str, dtype: str) -> float:
+    """The figure of this dtype where there is one."""
+    return table.get(f"{name}_{dtype}", table[name]).value
+
+
+@lru_cache(maxsize=64)
+def engine_of(profile: HardwareProfile, batch: int, dtype: str) -> Processor | ConvolutionEngine:
+    """What runs the kernels of a device one after the other."""
+    kind = ConvolutionEngine if profile.lowering == "dpu" else Processor
+    return kind(profile, batch, dtype)
+
+
+def _as_image(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(batch, channels, height, width) of an image, of a vector (batch, features), or of tokens."""
+    if len(shape) == 4:
+        return shape[0], shape[1], shape[2], shape[3]
+    if len(shape) == 3:
+        return shape[0], shape[2], 1, shape[1]
+    return shape[0], math.prod(shape[1:]), 1, 1
+
+
+def _channels(kernel: Kernel) -> tuple[int, int]:
+    """Input and output channels of a convolution, inner and outer size of a product."""
+    axis = 1 if kernel.op.endswith(("conv", "depthwise")) else -1
+    return kernel.in_shape[axis], kernel.out_shape[axis]
+
+
+def _up(size: int, tile: float) -> float:
+    return math.ceil(size / tile) * tile
