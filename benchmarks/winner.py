@@ -3,6 +3,8 @@
     python -m benchmarks.winner [--size 32 16] [--trials 60] [--seeds 5] [--json FILE]
 
 A search is told the latency that is wanted and yields candidates, chosen on the validation split.
+Images for training and validation are there five times, moved by a pixel (see winner_task.py), for
+the hand-made networks too.
 They and the hand-made networks are then trained again with several seeds, by one recipe. The one
 that validates best among those that are fast enough is compared with ResNet-8 on the test split.
 All latencies: ONNX Runtime, float32, one thread, measured in turns in this process.
@@ -32,7 +34,7 @@ from torch import nn
 
 import search_spaces
 from benchmarks.baselines import lenet5, resnet8
-from evaluators import runtimes, tasks
+from evaluators import runtimes
 from evaluators.compression import split
 from evaluators.devices import Device
 from evaluators.latency import Latency
@@ -42,7 +44,7 @@ from evaluators.tasks import Split, TaskData
 from evaluators.training import TrainingConfig, seeded, train
 from experiments.config import load_config
 from experiments.experiment import Experiment
-from experiments.wiring import build_devices
+from experiments.wiring import build_devices, build_task
 from nas.keys import digest, seed_of
 from nas.objectives import Constraint, total_violation
 from nas.task import Task
@@ -120,8 +122,8 @@ def overrides(
 def searched(settings: Sequence[str], home: Path) -> list[Contender]:
     """The front of a search, and the most accurate on the validation split beside it.
 
-    One lucky image in 360 is enough to push a sound candidate off the front, so those next to it
-    get their second training too.
+    One lucky training is enough to push a sound candidate off the front, so those next to it are
+    trained again too.
     """
     config = load_config(CONFIG, settings)
     space = search_spaces.create(config.space.kind, **config.space.options)
@@ -282,7 +284,7 @@ def run(
 ) -> list[Row]:
     """Search, train again, measure and compare for one image size."""
     config = load_config(CONFIG, [f"task.size={size}"])
-    data = tasks.create("digits", size=size)
+    data = build_task(config)
     (device,) = build_devices(config)
     bound_ms = untrained_latency(hand_made()[0], data, device).latency_ms / GOALS[size]
     settings = overrides(size, trials, seed, bound_ms, epochs)
