@@ -178,13 +178,43 @@ def export(
 
 @cli.command()
 @click.argument("name", default="")
+@click.option("--probe", is_flag=True, help="Measure host-cpu first, once, for two seconds.")
 @common
-def devices(name: str) -> int:
+def devices(name: str, probe: bool) -> int:
     """List the device profiles.
 
-    With NAME: its figures and where they come from.
+    With NAME: its figures and where they come from, its calibration and its known error.
     """
-    return _call("devices", name)
+    return _call("devices", name, probe)
+
+
+@cli.command()
+@click.argument("profile", default="")
+@click.option("--kit", type=click.Path(path_type=Path), help="Write a kit into this folder.")
+@click.option("--import", "results", type=click.Path(path_type=Path), help="Of a kit, come back.")
+@click.option("--profile", "profile_option", default="", help="The device, as far as it is known.")
+@click.option("--name", default="", help="Of the new profile. [default: that of the old one]")
+@click.option("--space", default="", help="[default: convnet, of a kit mobile]")
+@click.option("--networks", type=int, default=0, help="[default: 30, of a kit 20]")
+@click.option("--input", "shape", default="", help="[default: 1x32x32, of a kit 3x96x96]")
+@click.option("--dtype", default="", help="float32,int8; of an import: as run there.")
+@click.option("--runtime", default="onnxruntime", show_default=True, help="Of this machine.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--method", type=click.Choice(["physical", "lookup"]), default="physical")
+@click.option("--seed", type=int, default=0, help="Of the networks.")
+@click.option("--allow-missing", is_flag=True, help="Import what a kit has, however little.")
+@common
+def calibrate(profile: str, profile_option: str, **typed: Any) -> int:
+    """Calibrate the latency model of your own device.
+
+    `nas calibrate host-cpu` measures random networks on this machine, which takes a minute or two.
+    For another device: `nas calibrate --kit DIR` writes a folder to be carried there; its
+    `results.json` comes back by `nas calibrate --import DIR --profile NAME`.
+
+    The profile that it writes says how good it is, and is used by every search that names it.
+    """
+    return _call("calibrate", {"profile": profile or profile_option, **typed})
 
 
 @cli.command()

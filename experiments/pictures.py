@@ -344,7 +344,7 @@ def _decorate(figure: Figure, axes: list[Axes], plots: Sequence[Plot]) -> None:
 
     for each in axes:
         if each.get_xscale() == "log":
-            _label_log(each.xaxis)
+            label_log(each.xaxis)
     handles = list(_handles(plots))
     columns = 4 if len(axes) > 1 else 2
     figure.legend(
@@ -354,13 +354,13 @@ def _decorate(figure: Figure, axes: list[Axes], plots: Sequence[Plot]) -> None:
     if norm is not None:
         mappable = ScalarMappable(norm, "viridis_r")
         scale = figure.colorbar(mappable, ax=axes, shrink=0.7, aspect=28, pad=0.02)
-        _label_log(scale.ax.yaxis)
+        label_log(scale.ax.yaxis)
         scale.set_label(f"{SIZE} of the file", fontsize=8)
         scale.ax.tick_params(labelsize=7.5)
         scale.outline.set_visible(False)
 
 
-def _label_log(axis: Axis) -> None:
+def label_log(axis: Axis) -> None:
     """Label 1, 2 and 5 of each decade in plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

@@ -13,7 +13,7 @@ import pytest
 import experiments
 from experiments.cli import cli, main
 
-COMMANDS = "compare devices export front resume search status sync ui".split()  # noqa: SIM905
+COMMANDS = "calibrate compare devices export front resume search status sync ui".split()  # noqa: SIM905
 
 
 def test_help_names_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
