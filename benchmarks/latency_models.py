@@ -1,14 +1,14 @@
 """How well do latency models predict other people's devices, from few measured networks?
 
     python -m benchmarks.latency_models --data DIR [--devices A,B] [--shots 0,10,30,100,1000]
-        [--seeds 5] [--extrapolate] [--profile COLUMN=NAME] [--random] [--json FILE]
+        [--seeds 5] [--extrapolate] [--profile COLUMN=NAME] [--designed] [--json FILE]
 
 Networks are built through the search spaces' own modules and traced. For each column of
-measurements and each seed some networks are taken for calibration, half D-optimal and half at
-random (chosen without looking at any latency), and all others are predicted: none of them is, or
-is isomorphic to, one of the former. Baselines: an affine function of multiply-accumulates, a
-look-up table by place in the network, and for cells the counts of operations; all are fitted to
-the same networks by relative least squares.
+measurements and each seed some networks are taken at random for calibration (with ``--designed``
+half of them D-optimal, chosen without looking at any latency), and all others are predicted: none
+of them is, or is isomorphic to, one of the former. Baselines: an affine function of
+multiply-accumulates, a look-up table by place in the network, and for cells the counts of
+operations; all are fitted to the same networks by relative least squares.
 
 A device without a profile is looked for among typical ones of each kind, by the error of networks
 left out of the calibration; without any measurement it is skipped.
@@ -144,7 +144,7 @@ def evaluated(case: Case, options: argparse.Namespace) -> Iterator[Row]:
         found: dict[str, list[tuple[Score, int]]] = {}
         profiles = set()
         for seed in range(options.seeds if count else 1):
-            train, test = split(case, count, seed, extrapolate, options.random)
+            train, test = split(case, count, seed, extrapolate, options.designed)
             scores, setting = _scores(case, train, test)
             profiles.add(str(setting))
             for model, score in scores.items():
@@ -155,7 +155,7 @@ def evaluated(case: Case, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def split(
-    case: Case, count: int, seed: int, extrapolate: bool, at_random: bool
+    case: Case, count: int, seed: int, extrapolate: bool, designed: bool
 ) -> tuple[_Rows, _Rows]:
     """Networks for calibration, and those to be predicted.
 
@@ -164,7 +164,7 @@ def split(
         count: of the former.
         seed: of the choice.
         extrapolate: take the former from the cheaper half, the latter are the dearest quarter.
-        at_random: take all of the former at random.
+        designed: half of the former are D-optimal.
     """
     usable = case.usable
     order = np.random.default_rng(seed).permutation(usable)
@@ -174,7 +174,7 @@ def split(
         middle, high = np.quantile(latency[usable], [0.5, 0.75])
         pool, test = order[latency[order] <= middle], order[latency[order] >= high]
     train = pool[:count]
-    if count and not at_random:
+    if count and designed:
         pool = pool[: max(1000, count)]
         profile = case.candidates[0].load()
         table = case.collection.tables[profile.lowering][pool]
@@ -338,7 +338,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="COLUMN=NAME",
         help="a profile, NAME/LOWERING or NAME/LOWERING/DTYPE, or a kind: " + ", ".join(KINDS),
     )
-    parser.add_argument("--random", action="store_true", help="choose networks at random only")
+    parser.add_argument("--designed", action="store_true", help="half of them D-optimal")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args(arguments)
     options.profile = dict(options.profile)

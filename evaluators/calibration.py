@@ -30,7 +30,7 @@ from evaluators.kernel_table import (
     tabulate,
     zero_shot_ms,
 )
-from evaluators.workload import Workload
+from evaluators.workload import INTEGERS, Workload
 from hw_profiles import HardwareProfile, load
 
 METHODS = ("physical", "lookup")
@@ -86,12 +86,9 @@ def calibrate(
             f"each workload needs one measurement, but got {len(workloads)} workloads "
             f"and {len(measured_ms)} measurements"
         )
-    for workload in workloads:
-        if workload.lowering != profile.lowering:
-            raise ValueError(
-                f"{profile.name} needs workloads lowered for {profile.lowering!r}, "
-                f"but got one for {workload.lowering!r}"
-            )
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, but got {batch}")
+    _check_workloads(profile, workloads)
     measured = _checked(measured_ms)
     table = tabulate(workloads)
     if check_unit:
@@ -154,8 +151,9 @@ def choose(
         Indexes into the pool, in the order in which they were taken.
 
     Raises:
-        ValueError: for more than there are.
+        ValueError: for more than there are, or workloads that cannot be calibrated on.
     """
+    _check_workloads(profile, workloads)
     if not 0 < count <= len(workloads):
         raise ValueError(f"count must be 1 to {len(workloads)}, the networks, but got {count}")
     pool = np.random.default_rng(seed).permutation(len(workloads))[: max(_POOL, count)]
@@ -190,8 +188,23 @@ def _spanning(shares: Array, count: int) -> list[int]:
     return taken
 
 
+def _check_workloads(profile: HardwareProfile, workloads: Sequence[Workload]) -> None:
+    if profile.lowering == "dataflow":
+        raise ValueError(f"{profile.name} is a circuit, whose model has nothing to calibrate")
+    for workload in workloads:
+        if workload.lowering.removesuffix(INTEGERS) != profile.lowering:
+            raise ValueError(
+                f"{profile.name} needs workloads lowered for {profile.lowering!r}, "
+                f"but got one for {workload.lowering!r}"
+            )
+        if not workload.kernels:
+            raise ValueError(f"{profile.name} needs workloads with kernels, but one has none")
+
+
 def _checked(measured_ms: Sequence[float]) -> Array:
     measured = np.array(measured_ms, dtype=float)
+    if measured.ndim != 1:
+        raise ValueError(f"measured_ms must be one number each, but got shape {measured.shape}")
     if len(measured) < FEWEST:
         raise ValueError(f"a calibration needs at least {FEWEST} networks, but got {len(measured)}")
     wrong = np.flatnonzero(~(np.isfinite(measured) & (measured > 0)))
@@ -232,7 +245,7 @@ def _physical(
         best = robust if robust.error < _BETTER * best.error else best
     fitted, process, floors = problem.model(best)
     return {
-        "scale": fitted.scale,
+        "scale": problem.scale * fitted.scale,
         "coefficients": dict(zip(problem.names, map(float, fitted.coefficients), strict=True)),
         "strength": best.settings.strength,
         "robust": best.settings.robust,
@@ -295,7 +308,7 @@ class _Problem:
         parts = components_of(table, self._engine)
         self.names = (*parts.names, CALL)
         self.components = np.column_stack([table.counts @ parts.each, parts.call_ms])
-        self.anchors = _siblings(profile, self.names)
+        self.anchors, self.scale = _siblings(profile, self.names)
         self.columns = {kernel: column for column, kernel in enumerate(table.kernels)}
 
     def candidate(self, settings: Settings) -> _Candidate:
@@ -322,7 +335,8 @@ class _Problem:
     def _weighed(self, fitted: Fit) -> calibrated.Weighed:
         """All networks under fitted coefficients."""
         coefficients = dict(zip(self.names, fitted.coefficients, strict=True))
-        return calibrated.weigh(self._table, self._engine, coefficients, fitted.scale)
+        scale = self.scale * fitted.scale
+        return calibrated.weigh(self._table, self._engine, coefficients, scale)
 
     def _left_out(self, settings: Settings, chosen: ResidualSettings) -> tuple[Array, Array]:
         """Predicted by measured, and predicted deviations, of networks that it did not see.
@@ -341,12 +355,13 @@ class _Problem:
         return predicted, deviations
 
 
-def _siblings(profile: HardwareProfile, names: Sequence[str]) -> Array:
-    """The coefficients towards which the fit is drawn."""
+def _siblings(profile: HardwareProfile, names: Sequence[str]) -> tuple[Array, float]:
+    """The coefficients towards which the fit is drawn, and their own scale."""
     anchors = anchors_of(names)
     if not profile.sibling:
-        return anchors
+        return anchors, 1.0
     theirs = load(profile.sibling).calibration or {}
     known = theirs.get("coefficients", {})
     scale = float(theirs.get("scale", 1.0))
-    return np.array([known.get(n, a * scale) for n, a in zip(names, anchors, strict=True)])
+    drawn = [known.get(n, a * scale) for n, a in zip(names, anchors, strict=True)]
+    return np.array(drawn), scale

@@ -1,4 +1,4 @@
-"""What a candidate costs wherever it runs: multiply-accumulates and parameters."""
+"""What a candidate costs wherever it runs: operations, parameters, and memory of activations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ class Complexity:
 
     stage = "screen"
     needs = ""
-    provides = ("macs", "params")
+    provides = ("macs", "params", "memory_kb")
 
     def evaluate(self, candidate: Candidate) -> Readings:
-        """The metrics ``macs`` (of one example) and ``params``.
+        """The metrics ``macs``, ``params`` and ``memory_kb``.
+
+        The last is the peak of the activations that must be kept at the same time, of one example
+        in float32, without weights and workspace; all kernels run in the order of the network.
 
         Raises:
             CandidateError: the candidate carries no workload.
         """
         workload = workload_of(candidate)
         counted = Provenance(source="counted", method="trace of the network", batch=1)
-        return Readings({"macs": workload.macs, "params": workload.params}, counted)
+        memory_kb = workload.peak_memory_bytes / 1024
+        values = (workload.macs, workload.params, memory_kb)
+        return Readings(dict(zip(self.provides, values, strict=True)), counted)

@@ -35,12 +35,17 @@ _CLASSES = {
     "layer_norm": "function",
     "group_norm": "function",
 }
+_INTEGERS = ("uint8", "int16", "int32", "int64", "bool")
 _MOVERS = ("add", "mul", "pool", "move")
+_FEW_CHANNELS = 16
+"""Below, runtimes take a convolution that reads images in another way."""
 _MOVES = {
     "conv": "dense",
+    "stem": "dense",
     "pointwise": "dense",
     "depthwise3": "depthwise",
     "depthwise5": "depthwise",
+    "depthwise7": "depthwise",
 }
 
 
@@ -56,6 +61,7 @@ class Demand:
         overhead_s: fixed.
         spills: what it works on does not fit into the memory on the chip.
         relaid: its images are so large that the compiler changes their layout.
+        function_s: of the function that it applies to what it writes.
     """
 
     kind: str
@@ -65,18 +71,19 @@ class Demand:
     overhead_s: float
     spills: bool = False
     relaid: bool = False
+    function_s: float = 0.0
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
-        return max(self.compute_s, self.activations_s + self.weights_s)
+        return max(self.compute_s + self.function_s, self.activations_s + self.weights_s)
 
     @property
     def binds(self) -> str:
         """What its time goes into: ``compute``, ``memory`` or ``overhead``."""
         if self.overhead_s > self.busy_s:
             return "overhead"
-        return "compute" if self.compute_s >= self.busy_s else "memory"
+        return "compute" if self.compute_s + self.function_s >= self.busy_s else "memory"
 
     def components(self) -> dict[str, float]:
         """The demand by component.
@@ -92,6 +99,8 @@ class Demand:
         plain = self.kind.partition(".")[0]
         if plain not in _MOVERS:
             found[f"{self.kind}.compute"] = self.compute_s
+        if self.function_s:
+            found["fused"] = self.function_s
         if self.spills:
             found[f"{self.moves}.spill"] = self.activations_s
         if self.relaid and plain not in ("add", "pool"):
@@ -109,8 +118,10 @@ def class_of(kernel: Kernel) -> str:
     """The class of a kernel: convolutions by the size of their window, everything else by op."""
     window = window_of(kernel)
     if kernel.op == "depthwise":
-        return "depthwise3" if window <= 9 else "depthwise5"
+        return "depthwise3" if window <= 9 else "depthwise5" if window <= 25 else "depthwise7"
     if kernel.op == "conv":
+        if kernel.in_shape[1] < _FEW_CHANNELS and window > 1:
+            return "stem"
         return "pointwise" if window == 1 else "conv"
     if kernel.macs:
         return _CLASSES.get(kernel.op, kernel.op)
@@ -158,7 +169,7 @@ class Processor:
         fits = activations + one.weight_bytes <= self._cache_bytes
         bandwidth = self._cache_bytes_s if fits else self._memory_bytes_s
         name = class_of(one)
-        if one.dtype == "int8" and self._profile.dtype != "int8":
+        if one.dtype in ("int8", "uint8") and self._profile.dtype != "int8":
             name += ".int8"
         return Demand(
             kind=name,
@@ -168,6 +179,7 @@ class Processor:
             overhead_s=figure(self._profile.overhead_s, "op", one.dtype),
             spills=self._cache_bytes > 0 and not fits,
             relaid=math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+            function_s=self._function_s(one) if one.fused else 0.0,
         )
 
     def call_s(self, kernel: Kernel) -> float:
@@ -181,8 +193,27 @@ class Processor:
         else:
             each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
             operations = math.prod(kernel.out_shape) * each
-        efficiency = figure(self._profile.efficiency, engine, kernel.dtype)
-        return operations * self._batch / (self._profile.peak(engine, kernel.dtype) * efficiency)
+        share = self._share(class_of(kernel), engine, kernel.dtype)
+        return operations * self._batch / (self._peak(engine, kernel.dtype) * share)
+
+    def _share(self, name: str, engine: str, dtype: str) -> float:
+        """The attainable share of a peak: of this class of kernels where the profile has it."""
+        known = self._profile.efficiency
+        for key in (f"{name}_{dtype}", name.rstrip("357") + f"_{dtype}", name, name.rstrip("357")):
+            if key in known:
+                return known[key].value
+        return figure(known, engine, dtype)
+
+    def _peak(self, engine: str, dtype: str) -> float:
+        """Indexes, masks and unsigned integers count as 8-bit integers."""
+        if dtype in _INTEGERS and dtype not in self._profile.peak_ops_s.get(engine, {}):
+            dtype = "int8" if "int8" in self._profile.peak_ops_s.get(engine, {}) else ""
+        return self._profile.peak(engine, dtype or self._profile.dtype)
+
+    def _function_s(self, kernel: Kernel) -> float:
+        operations = math.prod(kernel.out_shape) * _FUNCTION_OPERATIONS * self._batch
+        share = self._share("fused", "vector", kernel.dtype)
+        return operations / (self._peak("vector", kernel.dtype) * share)
 
     def _padded_macs(self, kernel: Kernel) -> float:
         """Multiply-accumulates with the zeros that fill up the tiles of the engine."""

@@ -20,7 +20,15 @@ from evaluators.latency import Latency
 from evaluators.lookup import Lookup
 from evaluators.modeled_dataflow import Dataflow
 from evaluators.modeled_roofline import Roofline
-from evaluators.workload import Kernel, Workload, converted, workload_of
+from evaluators.workload import (
+    INTEGERS,
+    LOWERINGS,
+    Kernel,
+    Workload,
+    converted,
+    with_dtype,
+    workload_of,
+)
 from hw_profiles import HardwareProfile
 from nas.trials import Candidate, Readings
 
@@ -58,7 +66,7 @@ def estimate(
         binds=binds,
         method=model.method,
         energy_mj=energy_mj(workload, profile, latency_ms, batch, dtype),
-        memory_kb=workload.peak_memory_bytes * batch / 1024 or None,
+        memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
     )
 
 
@@ -91,7 +99,7 @@ def estimate_many(
             source="modeled",
             method=method,
             energy_mj=energy_mj(workload, profile, float(latency_ms), batch, dtype),
-            memory_kb=workload.peak_memory_bytes * batch / 1024 or None,
+            memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
         )
         for workload, latency_ms, low, high in ends
     ]
@@ -142,6 +150,13 @@ def energy_mj(
     return 1e3 * joules + (idle.value * latency_ms if idle else 0.0)
 
 
+def _memory_kb(workload: Workload, batch: int, dtype: str) -> float | None:
+    """The peak of activations in this dtype; None where it is not known."""
+    if not workload.peak_memory_bytes:
+        return None
+    return with_dtype(workload, dtype).peak_memory_bytes * batch / 1024
+
+
 @lru_cache(maxsize=1 << 14)
 def _energy_j(kernel: Kernel, profile: HardwareProfile, batch: int, dtype: str) -> float | None:
     one = converted(kernel, dtype)
@@ -154,7 +169,7 @@ def _energy_j(kernel: Kernel, profile: HardwareProfile, batch: int, dtype: str) 
 
 
 def _check(workload: Workload, profile: HardwareProfile, batch: int) -> None:
-    if workload.lowering != profile.lowering:
+    if workload.lowering.removesuffix(INTEGERS) != profile.lowering:
         raise ValueError(
             f"{profile.name} needs a workload lowered for {profile.lowering!r}, "
             f"but got one for {workload.lowering!r}"
@@ -174,7 +189,7 @@ def _model(
         return Calibrated(profile, batch, dtype)
     if method == lookup.METHOD:
         return Lookup(profile, batch, dtype)
-    if method is not None:
+    if profile.calibration:
         raise ValueError(f"{profile.name} is calibrated by an unknown method {method!r}")
     kind = Dataflow if profile.lowering == "dataflow" else Roofline
     return kind(profile, batch, dtype)
@@ -194,23 +209,43 @@ class ModeledLatency:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self.provides = (device.modeled_metric,)
+        has_energy = "byte" in device.profile.energy_j
+        self._energy = f"energy_mj.{device.alias}" if has_energy else ""
+        self.provides = tuple(filter(None, (device.modeled_metric, self._energy)))
 
     def evaluate(self, candidate: Candidate) -> Readings:
-        """The metric ``latency_ms.<alias>``, or ``estimated_latency_ms.<alias>``.
+        """The metric ``latency_ms.<alias>``, or ``estimated_latency_ms.<alias>``, and the energy.
+
+        ``energy_mj.<alias>`` is there where the profile has figures for it in this dtype.
 
         Raises:
             CandidateError: the candidate carries no workload for this device.
         """
         device = self._device
-        workload = workload_of(candidate, device.lowering)
         dtype = dtype_on(candidate, device)
-        latency = estimate(workload, device.profile, device.batch, dtype)
+        quantized = device.lowering + INTEGERS
+        if dtype == "int8" and quantized in (candidate.workload or {}):
+            workload = workload_of(candidate, quantized)  # what is not quantized stays in float
+            latency = estimate(workload, device.profile, device.batch, device.profile.dtype)
+        else:
+            workload = workload_of(candidate, device.lowering)
+            latency = estimate(workload, device.profile, device.batch, dtype)
         provenance = latency.provenance(device, device.lowering, dtype)
-        threads = 1 if device.profile.kind == "cpu" else None  # the peaks are those of one thread
-        return Readings(
-            {device.modeled_metric: latency.latency_ms}, replace(provenance, threads=threads)
-        )
+        # The peaks of a CPU are those of one thread.
+        provenance = replace(provenance, threads=1 if device.profile.kind == "cpu" else None)
+        values, known = {device.modeled_metric: latency.latency_ms}, {}
+        known[device.modeled_metric] = provenance
+        if self._energy and latency.energy_mj is not None:
+            values[self._energy] = latency.energy_mj
+            about = "energy an operation and a byte, idle power"
+            known[self._energy] = replace(provenance, method=about, low=None, high=None)
+        return Readings(values, known)
+
+
+def lowerings_on(device: Device) -> tuple[str, ...]:
+    """The lowerings that `ModeledLatency` asks a candidate for."""
+    quantized = device.lowering + INTEGERS
+    return (device.lowering, quantized) if quantized in LOWERINGS else (device.lowering,)
 
 
 def dtype_on(candidate: Candidate, device: Device) -> str:

@@ -7,6 +7,7 @@ import binascii
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ def kernels_to(kernels: Iterable[Kernel]) -> str:
     """Kernels, each with count 1, as JSON, packed."""
     rows = [
         [kernel.op, kernel.in_shape, kernel.out_shape, kernel.dtype, kernel.macs]
-        + [kernel.input_bytes, kernel.output_bytes, kernel.weight_bytes]
+        + [kernel.input_bytes, kernel.output_bytes, kernel.weight_bytes, kernel.fused]
         for kernel in kernels
     ]
     text = json.dumps(rows, separators=(",", ":")).encode()
@@ -34,8 +35,8 @@ def kernels_from(text: str) -> list[Kernel]:
     """
     rows = json.loads(arrays_from(text)["text"].tobytes())
     return [
-        Kernel(op, tuple(taken), tuple(made), dtype, *numbers)
-        for op, taken, made, dtype, *numbers in rows
+        Kernel(op, tuple(taken), tuple(made), dtype, macs, read, written, weights, 1, fused)
+        for op, taken, made, dtype, macs, read, written, weights, fused in rows
     ]
 
 
@@ -56,5 +57,5 @@ def arrays_from(text: str) -> dict[str, Any]:
         content = io.BytesIO(base64.b64decode(text, validate=True))
         with np.load(content, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (binascii.Error, zipfile.BadZipFile, OSError, EOFError) as error:
+    except (binascii.Error, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         raise ValueError(f"packed arrays are damaged: {error}") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from evaluators.workload_blocks import BlockCache, BlockCaches
 from evaluators.workload_values import (
+    INTEGERS,
     ITEM_BYTES,
     LOWERINGS,
     Kernel,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "INTEGERS",
     "ITEM_BYTES",
     "LOWERINGS",
     "BlockCache",

@@ -7,6 +7,9 @@ What folds into what:
   residual connection disappear into the convolution before them, the sum only where both of its
   inputs are in the layout of convolutions; equal operations on equal inputs run once, additions of
   0 not at all, multiplications by 0 do; transposes and slices are carried out.
+- ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
+  kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
+  their own, and all other functions are computed in float, between two conversions.
 - ``tflite``: batch norm, and the clipping activations, also behind an addition; what is multiplied
   by 0 is a constant and is not added; what does not reach the output is dropped, but convolutions
   that nothing reads are not (seen in the latencies of NAS-Bench-201 on phones and boards).
@@ -30,6 +33,7 @@ from evaluators.workload_recorder import INPUT, Node, Recording
 from evaluators.workload_simplify import (
     CONVOLUTIONS,
     dead_ends,
+    on_integers,
     reaching,
     without_repeats,
     without_zeros,
@@ -64,6 +68,7 @@ class Rules:
         zeros: a multiplication by 0 is carried out.
         drops_dead: what does not reach the output is not executed.
         dead_ends: but convolutions that nothing reads are.
+        integers: what can be is computed on integers.
     """
 
     norm: tuple[str, ...] = ()
@@ -76,6 +81,7 @@ class Rules:
     zeros: bool = True
     drops_dead: bool = True
     dead_ends: bool = False
+    integers: bool = False
 
     def folds(self, node: Node, op: str, stage: int) -> bool:
         """The node becomes a part of the kernel that computes its input.
@@ -110,6 +116,9 @@ RULES = {
     "onnxruntime": Rules(
         CONVOLUTIONS, _ONNXRUNTIME, sums=True, scales=True, blocked=True, repeats=False
     ),
+    "onnxruntime-int8": Rules(
+        _LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), repeats=False, integers=True
+    ),
     "tflite": Rules(_LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), zeros=False, dead_ends=True),
     "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT, repeats=False),
     "dataflow": Rules(activations={_ALL: frozenset()}, free=_LAYOUT),
@@ -129,6 +138,7 @@ class Tail(NamedTuple):
         alone: whoever reads the tensor may become a part of the kernel.
         biased: a batch norm would not make it larger.
         blocked: the tensor is in the layout of convolutions.
+        dtype: of the tensor.
     """
 
     op: str = ""
@@ -136,6 +146,7 @@ class Tail(NamedTuple):
     alone: bool = False
     biased: bool = True
     blocked: bool = True
+    dtype: str = "float32"
 
 
 START = Tail()
@@ -168,6 +179,8 @@ def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
         rules: of the runtime.
         entry: what made the input of a part.
     """
+    if rules.integers:
+        recording = on_integers(recording)
     if not rules.repeats:
         recording = without_repeats(recording)
     if not rules.zeros and any(node.role == "zero" for node in recording.nodes):
@@ -253,14 +266,14 @@ class _Lowering:
         kernel = self._kernels[host]
         biased = kernel.bias or kernel.role != "mac"
         alone, blocked = self._only(outputs[0]), self._blocked[host]
-        return Tail(kernel.op, self._stage[host], alone, biased, blocked)
+        return Tail(kernel.op, self._stage[host], alone, biased, blocked, kernel.dtype)
 
     def peak_bytes(self, recording: Recording) -> int:
         """Of all tensors that are written already and still to be read, at the worst moment."""
         order = sorted(self._kernels, key=lambda host: self._runs_at[host])
         last_read = {source: host for host in order for source in self._reads[host]}
         last_read.update(dict.fromkeys((self._made_by[n] for n in recording.outputs), INPUT))
-        kept = {INPUT: math.prod(recording.input_shape) * ITEM_BYTES["float32"]}
+        kept = {INPUT: math.prod(recording.input_shape) * ITEM_BYTES[self._entry.dtype]}
         now = peak = kept[INPUT]
         for host in order:
             kernel = self._kernels[host]
@@ -284,6 +297,7 @@ class _Lowering:
             self._add_bias(host)
         elif node.role == "activation":
             self._stage[host] = _CLOSED
+            self._apply(host, node.name)
         elif node.role == "transpose" and node.role not in self._rules.free:
             self._turn(host, node.out_shape)
         elif node.op == "add" and node.role == "other":
@@ -297,6 +311,14 @@ class _Lowering:
             self.changes_entry |= not self._entry.biased
         else:
             self._kernels[host] = _with_bias(self._kernels[host])
+
+    def _apply(self, host: int, function: str) -> None:
+        if function in _CLIPS:
+            return
+        if host == INPUT:
+            self.changes_entry = True
+        else:
+            self._kernels[host] = self._kernels[host]._replace(fused=function)
 
     def _turn(self, host: int, shape: tuple[int, ...]) -> None:
         """Two transposes one after the other are one."""

@@ -9,13 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evaluators.workload_recorder import INPUT, Node
-
-_OPS = frozenset(
-    {"conv", "depthwise", "grouped_conv", "linear", "matmul", "add", "mul", "pool", "softmax"}
-    | {"concat", "view", "copy", "transpose", "slice"}
-)
-"""That ONNX Runtime has for integers, or that only move them."""
-_NAMES = frozenset({"relu", "hardtanh", "leaky_relu", "sigmoid", "globalaveragepool"})
+from evaluators.workload_simplify import INTEGER_NAMES, INTEGER_OPS
 
 
 def with_integers(
@@ -53,7 +47,7 @@ def with_integers(
     for n, node in enumerate(nodes):
         ready = all(map(is_dequantized, node.inputs)) and n in quantized
         behind = node.role == "activation" and set(node.inputs) <= integer
-        known = node.op in _OPS or node.name in _NAMES
+        known = node.op in INTEGER_OPS or node.name in INTEGER_NAMES
         if known and ready and only_quantized(n, behind):
             integer.add(n)
     return _connected(nodes, outputs, integer)

@@ -36,6 +36,7 @@ class Node(NamedTuple):
         weight_elements: of weights, biases and other constants.
         bias: it adds a vector of weights.
         same: nodes that have it in common and read the same compute the same; None: unknown.
+        fused: the function that has become a part of it and costs something.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Node(NamedTuple):
     weight_elements: int
     bias: bool
     same: Hashable = None
+    fused: str = ""
 
 
 class Recording(NamedTuple):

@@ -15,6 +15,24 @@ _MOVES = frozenset({"view", "copy", "transpose", "slice", "noop"})
 _NOT_AT_ZERO = frozenset({"sigmoid", "hardsigmoid", "softplus", "log_sigmoid", "clamp"})
 """Activations that do not turn 0 into 0, or need not."""
 
+INTEGER_OPS = frozenset(
+    {"conv", "depthwise", "grouped_conv", "linear", "matmul", "add", "mul", "pool", "softmax"}
+    | {"concat", "view", "copy", "transpose", "slice"}
+)
+"""What ONNX Runtime has integer kernels for, or what only moves integers."""
+INTEGER_NAMES = frozenset({"relu", "hardtanh", "leaky_relu", "sigmoid", "globalaveragepool"})
+
+
+def on_integers(recording: Recording) -> Recording:
+    """The same network, statically quantized: all products, and what else is done to images."""
+    nodes = [node._replace(dtype="int8") if _quantized(node) else node for node in recording.nodes]
+    return recording._replace(nodes=tuple(nodes))
+
+
+def _quantized(node: Node) -> bool:
+    known = node.op in (*INTEGER_OPS, "global_pool") or node.name in INTEGER_NAMES
+    return known and node.dtype == "float32" and (node.macs > 0 or len(node.in_shape) == 4)
+
 
 def without_repeats(recording: Recording) -> Recording:
     """Whoever reads an operation that has been carried out before reads that one instead."""

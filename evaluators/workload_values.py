@@ -24,7 +24,9 @@ ITEM_BYTES = {
     "uint8": 1,
     "bool": 1,
 }
-LOWERINGS = ("onnxruntime", "tflite", "xla", "dataflow", "eager", "dpu")
+INTEGERS = "-int8"
+"""Behind the name of a lowering: the one of statically quantized networks."""
+LOWERINGS = ("onnxruntime", "onnxruntime-int8", "tflite", "xla", "dataflow", "eager", "dpu")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Kernel:
         output_bytes: written.
         weight_bytes: read, of weights, biases and other constants.
         count: how many of them run; macs and bytes are those of one.
+        fused: the function, as torch calls it, that it applies to what it writes; those that only
+            clip cost nothing and are not named.
 
     Raises:
         ValueError: for an unknown dtype, a negative number, or a count below 1.
@@ -58,6 +62,7 @@ class Kernel:
     output_bytes: int
     weight_bytes: int
     count: int = 1
+    fused: str = ""
 
     def __post_init__(self) -> None:
         if self.dtype not in ITEM_BYTES:
@@ -70,7 +75,7 @@ class Kernel:
 
     @cached_property
     def _hash(self) -> int:
-        shapes = (self.in_shape, self.out_shape, self.count)
+        shapes = (self.in_shape, self.out_shape, self.count, self.fused)
         return hash((self.op, self.dtype, shapes, self.macs, self.input_bytes, self.weight_bytes))
 
     def __hash__(self) -> int:
@@ -181,6 +186,7 @@ def kernel_of(node: Node) -> Kernel:
         node.input_elements,
         node.output_elements,
         node.weight_elements,
+        node.fused,
     )
 
 
@@ -194,9 +200,11 @@ def _kernel(
     read: int,
     written: int,
     weights: int,
+    fused: str,
 ) -> Kernel:
     size = ITEM_BYTES[dtype]
-    return Kernel(op, in_shape, out_shape, dtype, macs, read * size, written * size, weights * size)
+    moved = read * size, written * size, weights * size
+    return Kernel(op, in_shape, out_shape, dtype, macs, *moved, fused=fused)
 
 
 def merged(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:

@@ -19,10 +19,26 @@ NAME = "host-cpu"
 _PROC = Path("/proc/cpuinfo")
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
 _CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
-_SMALL = (
-    "assumption: set by hand after a least-squares fit to 60 random small convolutional networks "
-    "(45 in int8) in ONNX Runtime 1.32 on one AVX-512 machine, 2026-11; calibration replaces it"
+_FIT = (
+    "assumption: as fitted to 120 random networks (convolutional, mobile, transformer; float32 and "
+    "int8) in ONNX Runtime 1.32 on one AVX-512 machine, 2026-11, rounded; calibration replaces it"
 )
+_SHARES = {
+    "memory": 0.7,
+    "matrix": 0.95,
+    "stem": 0.6,
+    "vector": 0.2,
+    "depthwise": 0.5,
+    "function": 0.11,
+    "fused": 0.25,
+    "matrix_int8": 0.8,
+    "stem_int8": 0.11,
+    "matmul_int8": 0.2,
+    "vector_int8": 0.04,
+    "depthwise_int8": 0.07,
+    "function_int8": 0.005,
+}
+"""Attainable shares of the peaks. Functions count 8 operations an element."""
 _BLOCKS = "ONNX Runtime computes convolutions in blocks of 16 channels where there is AVX-512"
 
 
@@ -157,24 +173,20 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
         identity="\n".join([cpu.model, " ".join(sorted(cpu.flags)), str(cpu.cores)]),
         uncertainty=Figure(
             4.0,
-            "assumption: float32 networks of that fit were within a factor of 1.7, int8 ones up to "
-            "3.3 times slower than estimated; another machine may differ more",
+            "assumption: the networks of that fit were within a factor of 2; another machine or "
+            "version of the runtime may differ more",
         ),
         bandwidth_bytes_s={
             "memory": Figure(15e9, "assumption: one thread on DDR4 or DDR5 memory"),
             "cache": Figure(50e9, "assumption: one thread on its second-level cache"),
         },
         overhead_s={
-            "call": Figure(5e-6, _SMALL),
-            "call_int8": Figure(11e-6, f"{_SMALL}; quantizes, transposes, dequantizes"),
-            "op": Figure(0.7e-6, _SMALL),
+            "call": Figure(3e-6, _FIT),
+            "call_int8": Figure(5e-6, f"{_FIT}; quantizes, transposes, dequantizes"),
+            "op": Figure(1.1e-6, _FIT),
+            "op_int8": Figure(1.7e-6, _FIT),
         },
-        efficiency={
-            "matrix": Figure(0.65, _SMALL),
-            "vector": Figure(0.2, _SMALL),
-            "vector_int8": Figure(0.04, f"{_SMALL}; depthwise int8 is hardly faster than float32"),
-            "memory": Figure(0.7, _SMALL),
-        },
+        efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
         parts={"tile_channels": Figure(16, _BLOCKS)},
     )
 

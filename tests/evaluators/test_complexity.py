@@ -12,7 +12,9 @@ def test_counts_are_exact_and_say_so() -> None:
     workload = trace(lenet(), (1, 1, 32, 32), "xla")
     candidate = Candidate({}, "training", "candidate", workload={"xla": workload})
     readings = Complexity().evaluate(candidate)
-    assert readings == {"macs": 416520.0, "params": 61706.0}
+    # Six maps of 28 x 28, with the 6 of 14 x 14 into which they are pooled
+    memory_kb = 4 * (6 * 28 * 28 + 6 * 14 * 14) / 1024
+    assert readings == {"macs": 416520.0, "params": 61706.0, "memory_kb": memory_kb}
     assert readings.provenance["macs"].source == "counted"
     assert tuple(readings) == Complexity.provides
     assert (Complexity().stage, Complexity().needs) == ("screen", "")

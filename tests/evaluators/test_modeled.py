@@ -82,7 +82,7 @@ class TestShippedDevices:
     ) -> None:
         workload = NET[profile.lowering]
         one, many = (estimate(workload, profile, n).latency_ms for n in (1, 32))
-        spills = 1.5 if profile.kind == "cpu" else 1.0  # a batch leaves the cache
+        spills = 3.4 if profile.kind == "cpu" else 1.0  # a batch leaves the cache
         assert one < many < 32 * one * spills
 
     def test_an_estimate_is_the_same_in_another_process(self, profile: HardwareProfile) -> None:
