@@ -37,20 +37,58 @@ def resnet8(task: Task) -> nn.Module:
 
     (batch, channels, height, width) -> (batch, outputs).
     """
-    return nn.Sequential(
-        *_conv(task.input_shape[0], 16, 3),
-        nn.ReLU(),
-        _Residual(16, 16, 1),
-        _Residual(16, 32, 2),
-        _Residual(32, 64, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, task.outputs),
-    )
+    return _resnet(task, 1)
 
 
-def _conv(in_width: int, out_width: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(in_width, out_width, kernel, stride, kernel // 2, bias=False)
+def resnet20(task: Task) -> nn.Module:
+    """ResNet-20: the same with three blocks a stage.
+
+    (batch, channels, height, width) -> (batch, outputs).
+    """
+    return _resnet(task, 3)
+
+
+def mobilenet_v2(task: Task) -> nn.Module:
+    """MobileNetV2 (Sandler et al. 2018, table 2).
+
+    (batch, channels, height, width) -> (batch, outputs), a 32nd of height and width at the end.
+    """
+    layers = [*_conv(task.input_shape[0], 32, 3, 2), nn.ReLU6()]
+    width = 32
+    for expansion, out_width, count, stride in _INVERTED:
+        for index in range(count):
+            layers.append(_Inverted(width, out_width, expansion, stride if index == 0 else 1))
+            width = out_width
+    layers += [*_conv(width, 1280, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(1280, task.outputs))
+
+
+_INVERTED = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, width, blocks and stride of each stage of MobileNetV2."""
+
+
+def _resnet(task: Task, blocks: int) -> nn.Module:
+    layers: list[nn.Module] = [*_conv(task.input_shape[0], 16, 3), nn.ReLU()]
+    for in_width, out_width in ((16, 16), (16, 32), (32, 64)):
+        layers.append(_Residual(in_width, out_width, 1 if in_width == out_width else 2))
+        layers += [_Residual(out_width, out_width, 1) for _ in range(blocks - 1)]
+    head = nn.Linear(64, task.outputs)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def _conv(
+    in_width: int, out_width: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    padding = kernel // 2
+    conv = nn.Conv2d(in_width, out_width, kernel, stride, padding, groups=groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return [conv, nn.BatchNorm2d(out_width)]
 
@@ -70,3 +108,20 @@ class _Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(batch, in_width, height, width) -> (batch, out_width, height / stride, ...)."""
         return torch.relu(self.body(inputs) + self.shortcut(inputs))
+
+
+class _Inverted(nn.Module):
+    """A wide depthwise convolution between two narrow layers, with a shortcut where it fits."""
+
+    def __init__(self, in_width: int, out_width: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        width = in_width * expansion
+        wide = [] if expansion == 1 else [*_conv(in_width, width, 1), nn.ReLU6()]
+        depthwise = [*_conv(width, width, 3, stride, groups=width), nn.ReLU6()]
+        self.body = nn.Sequential(*wide, *depthwise, *_conv(width, out_width, 1))
+        self.is_residual = in_width == out_width and stride == 1
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, in_width, height, width) -> (batch, out_width, height / stride, ...)."""
+        outputs: Tensor = self.body(inputs)
+        return inputs + outputs if self.is_residual else outputs

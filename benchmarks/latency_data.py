@@ -172,10 +172,15 @@ def collections(folder: Path) -> list[Collection]:
 
 
 def _read(file: Path, texts: Sequence[str]) -> pd.DataFrame:
-    rows = pd.read_csv(file, dtype=dict.fromkeys(texts, str))
+    try:
+        rows = pd.read_csv(file, dtype=dict.fromkeys(texts, str))
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     for name in texts:
         if name not in rows:
             raise ValueError(f"{file} must have a column {name!r}, but has {', '.join(rows)}")
+        if rows[name].isna().any():
+            raise ValueError(f"{file} must have text in column {name!r}, but some is missing")
     return rows
 
 

@@ -31,13 +31,14 @@ from scipy.optimize import nnls
 from benchmarks.latency_data import (
     DEVICES,
     KINDS,
+    LOWERINGS,
     Array,
     Collection,
     Column,
     Setting,
     collections,
 )
-from evaluators.calibration import calibrate_table, choose_rows
+from evaluators.calibration import FEWEST, calibrate_table, choose_rows
 from evaluators.modeled import predict
 from hw_profiles import HardwareProfile
 
@@ -82,7 +83,7 @@ class Row:
     coverage90: float | None
     profile: str = ""
     tested_on: str = "networks not used for fitting"
-    w10_worst_seed: float = 0.0
+    w10_worst_seed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ def evaluated(case: Case, options: argparse.Namespace) -> Iterator[Row]:
     for count in options.shots:
         if count == 0 and len(case.candidates) > 1:
             continue  # nothing says which kind of device it is
-        if count >= len(case.usable):
-            continue
         if count == 0 and extrapolate:
+            continue
+        if count >= len(case.usable) * (0.5 if extrapolate else 1):
             continue
         found: dict[str, list[tuple[Score, int]]] = {}
         profiles = set()
@@ -261,6 +262,7 @@ def _mean(
         name: float(np.mean([getattr(score, name) for score, _ in each]))
         for name in ("spearman", "kendall", "w10", "mape", "coverage90")
     }
+    worst = min(score.w10 for score, _ in each)
     rounded = {name: None if np.isnan(v) else round(v, 4) for name, v in means.items()}
     return Row(
         column=column,
@@ -270,7 +272,7 @@ def _mean(
         n_test=round(np.mean([count for _, count in each])),
         profile=profile if model == "physical" else "",
         tested_on=_EXTRAPOLATED if extrapolate else Row.tested_on,
-        w10_worst_seed=round(min(score.w10 for score, _ in each), 2),
+        w10_worst_seed=None if np.isnan(worst) else round(worst, 2),
         **rounded,  # type: ignore[arg-type]
     )
 
@@ -313,10 +315,25 @@ def _settings(column: Column, told: Mapping[str, str]) -> tuple[Setting, ...]:
     if named in KINDS:
         return KINDS[named]
     if named:
-        return (Setting(*named.split("/")),)
+        return (_setting(named),)
     if column.device in DEVICES:
         return (DEVICES[column.device],)
     return tuple(setting for settings in KINDS.values() for setting in settings)
+
+
+def _setting(text: str) -> Setting:
+    """Of ``NAME``, ``NAME/LOWERING`` or ``NAME/LOWERING/DTYPE``.
+
+    Raises:
+        ValueError: one line when there is no such profile, or it runs no kernels one by one.
+    """
+    if text.count("/") > 2:
+        raise ValueError(f"a profile must be NAME, NAME/LOWERING/DTYPE, but got {text!r}")
+    setting = Setting(*text.split("/"))
+    lowering = setting.load().lowering
+    if lowering not in LOWERINGS:
+        raise ValueError(f"lowering must be one of {', '.join(LOWERINGS)}, but got {lowering!r}")
+    return setting
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -344,6 +361,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.profile = dict(options.profile)
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, but got {options.seeds}")
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json must be in a folder that is there, but got {options.json}")
     return options
 
 
@@ -353,8 +372,10 @@ def _names(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[int]:
     numbers = [int(part) for part in _names(text)]
-    if not numbers or min(numbers) < 0:
-        raise argparse.ArgumentTypeError(f"numbers of networks by comma, but got {text!r}")
+    if not numbers or any(number != 0 and number < FEWEST for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"numbers of networks by comma, each 0 or at least {FEWEST}, but got {text!r}"
+        )
     return numbers
 
 

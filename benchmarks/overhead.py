@@ -1,4 +1,4 @@
-"""What a search costs beside training: start of the command, a trial, an ask, a screen.
+"""What a search costs beside training: the command, a trial, an ask, a screen, latency models.
 
     python -m benchmarks.overhead [--trials 12] [--json FILE]
 
@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import evaluators.training
 import strategies
+from benchmarks.overhead_latency import latency_costs
 from experiments.config import load_config
 from experiments.pipeline import CandidatePipeline, Parts
 from experiments.runs import create_run
@@ -181,6 +182,7 @@ def main() -> None:
         ask("bayesian"),
         ask("genetic"),
         screen(),
+        *(Figure(*row) for row in latency_costs()),
     ]
     rows = [figure.row() for figure in figures]
     for row in rows:

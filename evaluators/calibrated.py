@@ -143,16 +143,14 @@ class Calibrated:
         record = profile.calibration or {}
         self._engine = engine_of(profile, batch, dtype)
         try:
-            self._coefficients = {n: float(v) for n, v in record["coefficients"].items()}
-            self._scale = float(record["scale"])
-            self._bar = float(record["bar"])
+            self._coefficients = {n: number(v) for n, v in record["coefficients"].items()}
+            self._scale, self._bar = number(record["scale"]), number(record["bar"])
             self._networks = int(record["networks"])
             self._residual = _unpacked(record["residual"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"the calibration of {profile.name} cannot be read "
-                f"({type(error).__name__}: {error}): calibrate it again"
-            ) from None
+            if CALL not in self._coefficients or len(self._residual[1]) != len(self._coefficients):
+                raise ValueError("coefficients are missing")
+        except UNREADABLE as error:
+            raise unreadable(profile, error) from None
         self._known: dict[Kernel, _Part] = {}
         self.method = f"physical, calibrated on {self._networks} networks"
 
@@ -228,6 +226,30 @@ class Calibrated:
         )
         self._known[kernel] = part
         return part
+
+
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError)
+"""What comes of a record that is not what a calibration has written."""
+
+
+def unreadable(profile: HardwareProfile, error: Exception) -> ValueError:
+    """One line on a calibration that somebody has changed, or another version has written."""
+    return ValueError(
+        f"the calibration of {profile.name} cannot be read "
+        f"({type(error).__name__}: {error}): calibrate it again"
+    )
+
+
+def number(value: Any) -> float:
+    """A finite number that is not negative.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = float(value)
+    if not (math.isfinite(found) and found >= 0):
+        raise ValueError(f"numbers must be finite and not negative, but got {value!r}")
+    return found
 
 
 def packed(process: Residual, floors: Array, known: Mapping[Kernel, int]) -> dict[str, Any]:

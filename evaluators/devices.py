@@ -19,7 +19,8 @@ class Device:
         profile: what is known of the hardware.
         method: ``measured`` (timed on it) or ``modeled`` (computed from its profile).
         runtime: that runs the artifact, or is assumed to.
-        dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured.
+        dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured;
+            else what float32 is computed in, for example ``bfloat16`` with ``openvino``.
         batch: examples a call.
         threads: of the runtime.
 
@@ -71,3 +72,15 @@ class Device:
         """The metric that a model gives: an estimate where the latency itself is measured."""
         prefix = "estimated_" if self.method == "measured" else ""
         return f"{prefix}latency_ms.{self.alias}"
+
+
+def computed_in(file: str, dtype: str) -> str:
+    """What runs: a file's own dtype, but for the float32 in it that a runtime converts.
+
+    Args:
+        file: ``float32`` or ``int8``.
+        dtype: what the runtime computes in where the file says float32; ``""`` is float32.
+    """
+    if dtype in ("", "float32"):
+        return file
+    return dtype if file == "float32" else f"{file}, {dtype}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from evaluators.calibrated import Prediction
+from evaluators.calibrated import UNREADABLE, Prediction, number, unreadable
 from evaluators.calibration_fit import Array, folds
 from evaluators.components import engine_of
 from evaluators.kernel_table import KernelTable, components_of
@@ -71,16 +71,13 @@ class Lookup:
     def __init__(self, profile: HardwareProfile, batch: int, dtype: str) -> None:
         record = profile.calibration or {}
         try:
-            times = [float(time) for time in record["times_ms"]]
+            times = [number(time) for time in record["times_ms"]]
             self._times = dict(zip(kernels_from(record["kernels"]), times, strict=True))
-            self._scale, self._call = float(record["scale"]), float(record["call_ms"])
-            self._reach = min(float(record["bar"]), 0.95)
+            self._scale, self._call = number(record["scale"]), number(record["call_ms"])
+            self._reach = min(number(record["bar"]), 0.95)
             self._networks = int(record["networks"])
-        except (KeyError, TypeError, ValueError, SyntaxError) as error:
-            raise ValueError(
-                f"the calibration of {profile.name} cannot be read "
-                f"({type(error).__name__}: {error}): calibrate it again"
-            ) from None
+        except UNREADABLE as error:
+            raise unreadable(profile, error) from None
         self._engine = engine_of(profile, batch, dtype)
         self.method = f"lookup, calibrated on {self._networks} networks"
 

@@ -1,35 +1,38 @@
-"""Latency measured on this machine: artifacts timed in turns with a fixed reference network.
+"""Latency measured on this machine: artifacts timed in turns, whatever runtime runs them.
 
-On a shared machine the CPU time of the same call varies by half from one second to the next: a
-neighbour on the other hardware thread slows the core down without taking it away. The reference
-network, timed in every round, is slowed down alike, so each round is corrected by what it shows.
+On a CPU with one thread, what counts is CPU time in those moments in which the machine is as fast
+as usual, see `evaluators.pace`: under load they are fewer, but they are the same moments. With
+more threads it is time on the wall, on a GPU the time of its own events.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
 import os
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from evaluators import runtimes, timing
-from evaluators.devices import Device
+from evaluators.devices import Device, computed_in
 from evaluators.latency import Latency
-from evaluators.reference_net import reference_model
-from evaluators.timing import Call, Clock, Rules, Samples, SystemClock
+from evaluators.measured_subject import File, Subject
+from evaluators.pace import pace
+from evaluators.runtimes import gpu as gpus
+from evaluators.timing import Clock, Rules, SystemClock
 from hw_profiles import host
-from nas.trials import Artifact, Candidate, CandidateError, Readings
+from nas.trials import Candidate, CandidateError, Readings
 
-File = Artifact | str | os.PathLike[str]
-FRONT_RULES = Rules(min_blocks=40, max_blocks=100)
+FRONT_RULES = Rules(min_blocks=100, max_blocks=250)
 """For a handful of artifacts at the end: longer, because small differences are to be told apart."""
-_NOISY = 1.2
-_SETTLING_WINDOWS = 8
+GPU_RULES = Rules(warmups=2, block_ms=10.0, min_blocks=20, max_blocks=60)
+"""Longer blocks: many calls are asked for while the first ones run, as in a loaded server."""
+_BRANDS = re.compile(
+    r"nvidia|geforce|jetson|nano|tesla|graphics|gpu|sxm\d*|pcie|nvl|\d+gb|hbm\d\w*|ada|generation",
+    re.I,
+)
+"""Words in the name of a GPU that do not tell models apart."""
 
 
 def measure(
@@ -44,21 +47,22 @@ def measure(
 
     Args:
         artifact: a packed file, or its path.
-        device: this machine's CPU, with runtime and threads.
+        device: of this machine, with runtime, dtype and threads.
         batch: examples a call; those of the device by default.
         clock: what tells the time.
         rules: when to end.
 
     Returns:
-        With one thread: p25 of the calling thread's CPU time, at the usual speed of the reference
-        network; with more: p25 of wall time. The bar [low, high] is the 95 % interval of that
-        quantile over the blocks.
+        On a CPU with one thread: p25 of CPU time where the machine is as fast as usual; with more:
+        p25 of wall time; on a GPU: p25 of the time of its events. The bar [low, high] is the 95 %
+        interval of that quantile over the blocks.
 
     Raises:
         ValueError: for a device that is not here, and a file that cannot be run.
     """
     device = device if batch is None else replace(device, batch=batch)
-    return remeasure([artifact], device, clock=clock, rules=rules or Rules())[0]
+    usual = GPU_RULES if runtimes.accelerator(device.runtime) == "gpu" else Rules()
+    return measure_in_turns([(artifact, device)], clock=clock, rules=rules or usual)[0]
 
 
 def remeasure(
@@ -68,40 +72,52 @@ def remeasure(
     clock: Clock | None = None,
     rules: Rules | None = None,
 ) -> list[Latency]:
+    """Measure several artifacts on one device in turns; see `measure_in_turns`."""
+    check_measurable(device)
+    entries = [(artifact, device) for artifact in artifacts]
+    return measure_in_turns(entries, clock=clock, rules=rules)
+
+
+def measure_in_turns(
+    entries: Sequence[tuple[File, Device]],
+    *,
+    clock: Clock | None = None,
+    rules: Rules | None = None,
+) -> list[Latency]:
     """Measure several artifacts in turns, so that they share the machine's good and bad moments.
 
     Args:
-        artifacts: packed files, or their paths.
-        device: as in `measure`.
+        entries: packed files, or their paths, each with the device that it is measured on: runtime,
+            dtype, threads and batch may differ, the machine is this one.
         clock: what tells the time.
-        rules: when to end, `FRONT_RULES` by default; the cap holds for each artifact.
+        rules: when to end, `FRONT_RULES` by default; the seconds hold for each entry.
 
     Raises:
         ValueError: as `measure`.
     """
-    check_measurable(device)
+    for device in dict.fromkeys(device for _, device in entries):
+        check_measurable(device)
     clock, rules = clock or SystemClock(), rules or FRONT_RULES
-    by_cpu = device.threads == 1
-    reference = _reference(clock)
     with ExitStack() as stack:
-        calls = [reference.call]
-        for artifact in artifacts:
-            path = artifact.path if isinstance(artifact, Artifact) else artifact
-            session = stack.enter_context(runtimes.load(path, device.runtime, device.threads))
-            calls.append(session.bind(_inputs(session.input_shape, device.batch)))
-        cap = replace(rules, cap_s=rules.cap_s * len(artifacts))
-        base, *samples = timing.interleave(calls, clock, by_cpu, cap)
-    if not by_cpu:
-        return [_wall_latency(seen, base) for seen in samples]
-    usual_ns = reference.learn(base)
-    return [_cpu_latency(seen, base, usual_ns) for seen in samples]
+        subjects = [Subject.load(file, device, clock, stack) for file, device in entries]
+        reference = pace(clock) if any(s.on_cpu for s in subjects) else None
+        # What was waited for in vain just now is not waited for again.
+        gave_up = reference is not None and reference.gave_up
+        wait_s = rules.cap_s if gave_up else rules.patience_s
+        rules = replace(rules, cap_s=rules.cap_s * len(entries), patience_s=wait_s * len(entries))
+        samples = timing.interleave([s.timed for s in subjects], reference, rules)
+    if reference is not None:
+        reference.learn([look for seen in samples for look in seen.looks_ns])
+        reference.gave_up = any(seen.is_disturbed for seen in samples)
+    pairs = zip(subjects, samples, strict=True)
+    return [subject.latency(seen, reference) for subject, seen in pairs]
 
 
 def ties(latencies: Sequence[Latency], tolerance: float = 0.03) -> list[tuple[int, int]]:
     """The pairs that cannot be told apart, of latencies measured in turns.
 
     Args:
-        latencies: of `remeasure`.
+        latencies: of `measure_in_turns` or `remeasure`.
         tolerance: the largest difference that is a tie, as a share of the faster one.
 
     Returns:
@@ -123,11 +139,21 @@ def check_measurable(device: Device) -> None:
     """
     if device.method != "measured":
         raise ValueError(f"device {device.alias} is {device.method}, it cannot be measured here")
-    here = host.detect()
-    if device.profile.fingerprint() != here.fingerprint():
+    what = f"device {device.alias} ({device.name}: {device.profile.title}) cannot be measured here"
+    kind = device.profile.kind
+    if kind == "gpu":
+        here = gpus.gpu_name()
+        if model_of(here) != model_of(device.profile.title):
+            raise ValueError(f"{what}: {f'the GPU here is {here}' if here else 'there is no GPU'}")
+    elif device.profile.fingerprint() != host.detect().fingerprint():
+        found = host.detect()
+        raise ValueError(f"{what}: this is {found.name}: {found.title}")
+    runs_on = runtimes.accelerator(device.runtime)
+    if runs_on != kind:
+        fitting = [name for name in runtimes.names() if runtimes.accelerator(name) == kind]
         raise ValueError(
-            f"device {device.alias} ({device.name}: {device.profile.title}) cannot be measured "
-            f"here: this is {here.name}: {here.title}"
+            f"runtime of device {device.alias} must be one that runs on a {kind} "
+            f"({', '.join(fitting)}), but got {device.runtime!r}"
         )
     cores = len(os.sched_getaffinity(0))
     if device.threads > cores:
@@ -135,8 +161,13 @@ def check_measurable(device: Device) -> None:
             f"threads of device {device.alias} must be at most {cores}, the cores that there are "
             f"here, but got {device.threads}"
         )
-    if device.runtime not in runtimes.names():
-        runtimes.version(device.runtime)  # says which ones are known
+    runtimes.check(device.runtime, device.threads, device.dtype)
+
+
+def model_of(gpu: str) -> frozenset[str]:
+    """The words in a GPU's name that tell its model: ``NVIDIA A100-SXM4-40GB`` is an ``a100``."""
+    words = re.split(r"[\s\-_()/]+", gpu.partition(",")[0].casefold())
+    return frozenset(word for word in words if word and not _BRANDS.fullmatch(word))
 
 
 @dataclass(frozen=True)
@@ -144,7 +175,7 @@ class MeasuredLatency:
     """The evaluator ``measured_latency``: the latency of the artifact on this machine.
 
     Args:
-        device: this machine's CPU.
+        device: of this machine.
         clock: what tells the time.
 
     Raises:
@@ -183,88 +214,11 @@ class MeasuredLatency:
         except ValueError as error:
             raise CandidateError(str(error)) from None
         version = runtimes.version(self.device.runtime)
-        ours = latency.provenance(self.device, version, candidate.artifact.dtype)
+        dtype = computed_in(candidate.artifact.dtype, self.device.dtype)
+        ours = latency.provenance(self.device, version, dtype)
         wall = replace(ours, method="wall time of single calls", low=None, high=None)
         values = (latency.latency_ms, latency.wall_p50_ms or 0.0, latency.wall_p99_ms or 0.0)
         return Readings(
             dict(zip(self.provides, values, strict=True)),
             dict(zip(self.provides, (ours, wall, wall), strict=True)),
         )
-
-
-@dataclass
-class _Reference:
-    """The reference network, and the fastest it has been in this process."""
-
-    call: Call
-    usual_ns: float = math.inf
-
-    def learn(self, seen: Samples) -> float:
-        """Its usual time a call, now that it was seen once more."""
-        self.usual_ns = min(self.usual_ns, timing.quantile(seen.cpu_ns, 0.25))
-        return self.usual_ns
-
-
-@functools.lru_cache(maxsize=4)
-def _reference(clock: Clock) -> _Reference:
-    """The reference network, loaded once a process and watched for a moment."""
-    session = runtimes.load(reference_model())
-    reference = _Reference(session.bind(_inputs(session.input_shape, 1)))
-    for _ in range(_SETTLING_WINDOWS):
-        reference.learn(*timing.interleave([reference.call], clock))
-    return reference
-
-
-def _inputs(shape: tuple[int, ...], batch: int) -> runtimes.FloatArray:
-    return np.random.default_rng(0).random((batch, *shape), dtype=np.float32)
-
-
-def _cpu_latency(seen: Samples, base: Samples, usual_ns: float) -> Latency:
-    relative = timing.ratios(seen.cpu_ns, base.cpu_ns)
-    correction = usual_ns * timing.quantile(relative, 0.25) / timing.quantile(seen.cpu_ns, 0.25)
-    waiting = sum(seen.wall_ns) / max(sum(seen.cpu_ns), 1)
-    noisy = waiting > _NOISY
-    method = (
-        f"p25 of thread CPU time, {len(relative)} blocks, "
-        f"x{correction:.2f} to the reference network's usual speed"
-    )
-    return _latency(
-        [usual_ns * ratio for ratio in relative],
-        seen,
-        reference_ratio=timing.quantile(relative, 0.5),
-        noisy=noisy,
-        method=method + (f", noisy: wall/CPU {waiting:.2f}" if noisy else ""),
-    )
-
-
-def _wall_latency(seen: Samples, base: Samples) -> Latency:
-    values = seen.wall_ns
-    low, median, high = (timing.quantile(values, share) for share in (0.25, 0.5, 0.75))
-    noisy = high - low > (_NOISY - 1) * median
-    method = f"p25 of wall time, {len(values)} blocks"
-    return _latency(
-        values,
-        seen,
-        reference_ratio=timing.quantile(timing.ratios(values, base.wall_ns), 0.5),
-        noisy=noisy,
-        method=method + (f", noisy: IQR/median {(high - low) / median:.2f}" if noisy else ""),
-    )
-
-
-def _latency(
-    values: Sequence[float], seen: Samples, reference_ratio: float, noisy: bool, method: str
-) -> Latency:
-    p25, p75 = timing.quantile(values, 0.25), timing.quantile(values, 0.75)
-    low, high = timing.order_interval(values, 0.25)
-    return Latency(
-        latency_ms=p25 / 1e6,
-        low=low / 1e6,
-        high=high / 1e6,
-        source="measured",
-        method=method,
-        wall_p50_ms=timing.quantile(seen.single_ns, 0.5) / 1e6,
-        wall_p99_ms=timing.quantile(seen.single_ns, 0.99) / 1e6,
-        reference_ratio=reference_ratio,
-        iqr_ms=(p75 - p25) / 1e6,
-        noisy=noisy,
-    )

@@ -7,7 +7,7 @@ one of the profile, and the error bar is its `uncertainty`. Either is labeled ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -224,7 +224,8 @@ class ModeledLatency:
         device = self._device
         dtype = dtype_on(candidate, device)
         quantized = device.lowering + INTEGERS
-        if dtype == "int8" and quantized in (candidate.workload or {}):
+        carried = candidate.workload if isinstance(candidate.workload, Mapping) else {}
+        if dtype == "int8" and quantized in carried:
             workload = workload_of(candidate, quantized)  # what is not quantized stays in float
             latency = estimate(workload, device.profile, device.batch, device.profile.dtype)
         else:

@@ -15,6 +15,9 @@ import numpy as np
 
 from evaluators.workload import Kernel
 
+_DAMAGED = (binascii.Error, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+"""What reading a damaged archive raises; encryption that it seems to have is a RuntimeError."""
+
 
 def kernels_to(kernels: Iterable[Kernel]) -> str:
     """Kernels, each with count 1, as JSON, packed."""
@@ -57,5 +60,5 @@ def arrays_from(text: str) -> dict[str, Any]:
         content = io.BytesIO(base64.b64decode(text, validate=True))
         with np.load(content, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (binascii.Error, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"packed arrays are damaged: {error}") from None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.devices import computed_in
 from evaluators.runtimes import Session, load
 from evaluators.tasks.data import Floats, Labels, TaskData
 from nas.keys import seed_of
@@ -19,6 +20,14 @@ from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings
 
 _BATCH = 1024
 _BATCH_VALUES = 2**22
+
+Serving = Callable[[Candidate], tuple[str, str]]
+"""The runtime that serves a candidate, and what it computes in where the file says float32."""
+
+
+def by_default(candidate: Candidate) -> tuple[str, str]:
+    """ONNX Runtime, in the file's own dtype."""
+    return "onnxruntime", ""
 
 
 def batch_of(input_shape: Sequence[int]) -> int:
@@ -99,12 +108,23 @@ def _artifact(candidate: Candidate) -> Artifact:
     return candidate.artifact
 
 
-def _scored(session: Session, artifact: Artifact, inputs: Floats, method: str) -> Provenance:
+def _served(candidate: Candidate, serving: Serving) -> Session:
+    """The artifact in the runtime and the dtype that will serve it."""
+    runtime, dtype = serving(candidate)
+    try:
+        return load(_artifact(candidate).path, runtime, dtype=dtype)
+    except ValueError as error:
+        raise CandidateError(str(error)) from error
+
+
+def _scored(
+    session: Session, candidate: Candidate, serving: Serving, inputs: Floats, method: str
+) -> Provenance:
     return Provenance(
         "scored",
         device="host",
         runtime=session.name,
-        dtype=artifact.dtype,
+        dtype=computed_in(_artifact(candidate).dtype, serving(candidate)[1]),
         batch=min(len(inputs), batch_of(inputs.shape[1:])),
         threads=1,
         method=method,
@@ -116,22 +136,21 @@ class Accuracy:
 
     Args:
         data: of the task.
+        serving: what runs the artifact.
     """
 
     stage, provides, needs = "score", ("accuracy",), ""
 
-    def __init__(self, data: TaskData) -> None:
-        self._split = data.validation
+    def __init__(self, data: TaskData, serving: Serving = by_default) -> None:
+        self._split, self._serving = data.validation, serving
 
     def evaluate(self, candidate: Candidate) -> Readings:
         """Run the artifact; see `nas.protocols.Evaluator`."""
-        artifact = _artifact(candidate)
-        with load(artifact.path) as session:
-            accuracy = accuracy_of(predict(session, self._split.inputs), self._split.labels)
-            method = f"{len(self._split)} validation examples"
-            return Readings(
-                {"accuracy": accuracy}, _scored(session, artifact, self._split.inputs, method)
-            )
+        inputs, method = self._split.inputs, f"{len(self._split)} validation examples"
+        with _served(candidate, self._serving) as session:
+            accuracy = accuracy_of(predict(session, inputs), self._split.labels)
+            origin = _scored(session, candidate, self._serving, inputs, method)
+            return Readings({"accuracy": accuracy}, origin)
 
 
 class Robustness:
@@ -145,6 +164,7 @@ class Robustness:
         noise: standard deviation as a share of that of the inputs, above 0.
         impulses: share of the values that are replaced, in (0, 1).
         draws: how often each example is scored, with other noise.
+        serving: what runs the artifact.
 
     Raises:
         ValueError: for a strength that cannot be.
@@ -153,7 +173,12 @@ class Robustness:
     stage, provides, needs = "score", ("accuracy_noise", "accuracy_impulse"), ""
 
     def __init__(
-        self, data: TaskData, noise: float = 0.5, impulses: float = 0.05, draws: int = 3
+        self,
+        data: TaskData,
+        noise: float = 0.5,
+        impulses: float = 0.05,
+        draws: int = 3,
+        serving: Serving = by_default,
     ) -> None:
         if not noise > 0:
             raise ValueError(f"noise must be above 0, but got {noise}")
@@ -163,6 +188,7 @@ class Robustness:
             raise ValueError(f"draws must be at least 1, but got {draws}")
         self._noise, self._impulses, self._draws = noise, impulses, draws
         self._split, self._key = data.validation, data.task.data_hash
+        self._serving = serving
         seen = data.train.inputs
         axes = (0, 2, 3) if seen.ndim == 4 else (0,)
         self._std = noise * seen.std(axis=axes, dtype=np.float64)
@@ -192,15 +218,13 @@ class Robustness:
 
     def evaluate(self, candidate: Candidate) -> Readings:
         """Run the artifact; see `nas.protocols.Evaluator`."""
-        artifact, readings = _artifact(candidate), Readings()
-        with load(artifact.path) as session:
+        readings = Readings()
+        with _served(candidate, self._serving) as session:
             for name, (what, draws) in self._cases.items():
                 accuracies = [accuracy_of(predict(session, x), self._split.labels) for x in draws]
                 method = f"{len(self._split)} validation examples, {what}, {len(draws)} draws"
-                found = Readings(
-                    {name: float(np.mean(accuracies))},
-                    _scored(session, artifact, self._split.inputs, method),
-                )
+                origin = _scored(session, candidate, self._serving, self._split.inputs, method)
+                found = Readings({name: float(np.mean(accuracies))}, origin)
                 readings = readings.merged(found)
         return readings
 

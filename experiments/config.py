@@ -20,6 +20,7 @@ from experiments.config_sections import (
     KindConfig,
     ObjectiveConfig,
     Positive,
+    ScreeningConfig,
     Section,
     TrackingConfig,
 )
@@ -46,6 +47,7 @@ class ExperimentConfig(Section):
     objectives: tuple[ObjectiveConfig, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     devices: dict[Alias, DeviceConfig] = {}
+    screening: ScreeningConfig = ScreeningConfig()
     training: TrainingConfig = TrainingConfig()
     budget: BudgetConfig
     workers: Count | None = None
@@ -80,7 +82,18 @@ class ExperimentConfig(Section):
                     if not self.devices:
                         problem = f"unknown device {alias!r} (no devices are configured)"
                     raise ValueError(f"{key} name {metric!r}, but that is an {problem}")
+        self._check_chosen()
         return self
+
+    def _check_chosen(self) -> None:
+        """The file that is scored is served in one way, which at most one device can choose."""
+        chosen = [alias for alias, device in self.devices.items() if device.is_chosen]
+        measured = [alias for alias, device in self.devices.items() if device.method == "measured"]
+        if chosen and len(measured) > 1:
+            raise ValueError(
+                f"devices must have one measured device where its runtime or dtype is chosen "
+                f"({chosen[0]}), but got {', '.join(measured)}"
+            )
 
     def objectives_parsed(self) -> tuple[Objective, ...]:
         """The objectives as the search takes them."""
@@ -88,7 +101,8 @@ class ExperimentConfig(Section):
 
     def constraints_parsed(self) -> tuple[Constraint, ...]:
         """The constraints as the search takes them."""
-        return tuple(Constraint.parse(text) for text in self.constraints)
+        above = self.screening.reject_above
+        return tuple(Constraint.parse(text, above) for text in self.constraints)
 
     @property
     def tracking_experiment(self) -> str:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from nas.objectives import Objective
+from nas.objectives import REJECT_ABOVE, Objective
 from nas.registry import unknown
 
 METHODS = ("measured", "modeled")
@@ -89,10 +89,41 @@ class DeviceConfig(Section):
 
     profile: str
     method: str
-    runtime: str = "onnxruntime"
-    dtype: str = ""
+    runtime: str | tuple[str, ...] = "onnxruntime"
+    dtype: str | tuple[str, ...] = ""
     batch: Count = 1
     threads: Count = 1
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What the search may choose from; one where there is no choice."""
+        return (self.runtime,) if isinstance(self.runtime, str) else self.runtime
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """What the search may choose from; one where there is no choice."""
+        return (self.dtype,) if isinstance(self.dtype, str) else self.dtype
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the search chooses runtime or dtype."""
+        return len(self.runtimes) > 1 or len(self.dtypes) > 1
+
+    @field_validator("runtime", "dtype")
+    @classmethod
+    def _distinct(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(value, str) and (not value or len(set(value)) != len(value)):
+            raise ValueError(f"lists at least one name, each once, but got {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _measured_if_chosen(self) -> DeviceConfig:
+        if self.is_chosen and self.method != "measured":
+            name = "runtime" if len(self.runtimes) > 1 else "dtype"
+            raise ValueError(
+                f"{name} may be a list only where the method is measured, but it is {self.method}"
+            )
+        return self
 
     @field_validator("method")
     @classmethod
@@ -104,6 +135,17 @@ class DeviceConfig(Section):
         if method not in METHODS:
             raise ValueError(unknown("method", method, METHODS))
         return method
+
+
+class ScreeningConfig(Section):
+    """What is decided before training.
+
+    Attributes:
+        reject_above: a candidate is rejected when the probability that it violates a constraint on
+            a measured latency is above this, by the model's estimate and its error bar; 1: never.
+    """
+
+    reject_above: Annotated[float, Field(gt=0, le=1)] = REJECT_ABOVE
 
 
 class BudgetConfig(Section):

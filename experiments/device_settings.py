@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from hw_profiles import load
@@ -71,8 +71,8 @@ def device_settings(run: Run) -> Mapping[str, DeviceSetting]:
             entry.profile,
             fingerprint,
             entry.method,
-            entry.runtime,
-            entry.dtype,
+            " or ".join(entry.runtimes),
+            " or ".join(entry.dtypes),
             entry.batch,
             entry.threads,
         )
@@ -81,6 +81,7 @@ def device_settings(run: Run) -> Mapping[str, DeviceSetting]:
 
 def _profile_fingerprint(name: str) -> str:
     try:
-        return load(name).fingerprint()
+        # Of this machine too: its identity says nothing of the figures and of a calibration.
+        return replace(load(name), identity="").fingerprint()
     except (LookupError, OSError, ValueError):
         return ""

@@ -18,7 +18,7 @@ from experiments.fronts import bounds
 from experiments.fronts import pick as pick_trial
 from experiments.model_card import model_card
 from experiments.runs import Run
-from experiments.stages import RunFiles
+from experiments.stages import RunFiles, network_key
 from experiments.verification import (
     Verification,
     VerificationError,
@@ -124,6 +124,9 @@ def _write(folder: Path, run: Run, trial: Trial) -> Verification:
     _check_data(run, data)
     model, validation = folder / MODEL, data.validation
     shutil.copyfile(artifact, model)
+    twin = artifact.with_suffix(".pt2")
+    if twin.is_file():
+        shutil.copyfile(twin, model.with_suffix(".pt2"))
     verification = verify(model, trial, run, data, outputs)
     np.savez_compressed(
         folder / "validation.npz", inputs=validation.inputs, labels=validation.labels
@@ -158,7 +161,7 @@ def _sources(run: Run, trial: Trial) -> tuple[Path, Path, Path]:
     if trial.artifact is None:
         raise VerificationError(f"trial {trial.number} has no artifact")
     files, sha256 = RunFiles(run.path), trial.artifact.sha256
-    sources = files.artifact(sha256), files.outputs(sha256), files.compressed(trial.candidate_key)
+    sources = files.artifact(sha256), files.outputs(sha256), files.compressed(network_key(trial))
     for source in sources:
         if not source.is_file():
             raise VerificationError(f"trial {trial.number}: {source} is not there any more")
@@ -173,10 +176,13 @@ def _write_records(folder: Path, run: Run, trial: Trial, verification: Verificat
 
 
 def _metrics(run: Run, trial: Trial, verification: Verification) -> dict[str, Any]:
+    scored = trial.provenance.get("accuracy")
     return {
         "run": run.id,
         "trial": trial.number,
         "artifact_sha256": trial.artifact.sha256 if trial.artifact else None,
+        "runtime": scored.runtime if scored else "",
+        "dtype": scored.dtype if scored else "",
         "metrics": dict(trial.metrics),
         "provenance": {name: p.to_json() for name, p in trial.provenance.items()},
         "test_accuracy": verification.test_accuracy,

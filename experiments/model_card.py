@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from experiments.runs import Run
     from experiments.verification import Verification
 
+_HINTS = {"bfloat16": "bf16", "float16": "f16"}
 UNITS = {
     "latency_ms": "ms",
     "wall_ms": "ms",
@@ -28,7 +29,7 @@ def model_card(run: Run, trial: Trial, data: TaskData, verification: Verificatio
     """The card as Markdown."""
     parts = (
         _head(run, trial, data, verification),
-        _use(data),
+        _use(trial, data),
         _metrics(trial),
         _checks(verification),
         _data(data),
@@ -58,10 +59,16 @@ def _head(run: Run, trial: Trial, data: TaskData, verification: Verification) ->
         )
     if artifact is not None:
         yield f"`model.onnx` ({artifact.dtype}) has SHA-256 `{artifact.sha256}`."
+    scored = trial.provenance.get("accuracy")
+    if scored is not None and any(name.startswith("deploy.") for name in trial.genotype):
+        yield f"The search chose {scored.runtime} in {scored.dtype} to serve it; accuracy and"
+        yield "latency are those of the file served like that."
+    elif scored is not None and scored.runtime:
+        yield f"Scored through {scored.runtime} in {scored.dtype}."
     yield ""
 
 
-def _use(data: TaskData) -> Iterator[str]:
+def _use(trial: Trial, data: TaskData) -> Iterator[str]:
     shape = ", ".join(str(size) for size in data.task.input_shape)
     yield "## Use"
     yield ""
@@ -69,17 +76,32 @@ def _use(data: TaskData) -> Iterator[str]:
     yield f"(batch, {data.task.outputs})."
     yield ""
     yield "```python"
-    yield "import numpy, onnxruntime"
-    yield ""
-    yield 'examples = numpy.load("validation.npz")'
-    yield 'session = onnxruntime.InferenceSession("model.onnx")'
-    yield 'logits = session.run(None, {"input": examples["inputs"]})[0]'
+    yield from _calls(trial.provenance.get("accuracy"))
     yield 'print((logits.argmax(axis=1) == examples["labels"]).mean())'
     yield "```"
     yield ""
     yield "`experiments.load(FOLDER)` gives the float network as a torch module, from"
     yield "`model.safetensors` and `network.json`."
     yield ""
+
+
+def _calls(scored: Provenance | None) -> Iterator[str]:
+    """How the validation split is put through the file."""
+    if scored is not None and scored.runtime.startswith("openvino"):
+        # Left alone, it may take bfloat16 where the file says float32.
+        hint = next((h for d, h in _HINTS.items() if scored.dtype.endswith(d)), "f32")
+        yield "import numpy, openvino"
+        yield ""
+        yield 'examples = numpy.load("validation.npz")'
+        yield f'precision = {{"INFERENCE_PRECISION_HINT": "{hint}"}}'
+        yield 'model = openvino.Core().compile_model("model.onnx", "CPU", precision)'
+        yield 'logits = model(examples["inputs"])[0]'
+        return
+    yield "import numpy, onnxruntime"
+    yield ""
+    yield 'examples = numpy.load("validation.npz")'
+    yield 'session = onnxruntime.InferenceSession("model.onnx")'
+    yield 'logits = session.run(None, {"input": examples["inputs"]})[0]'
 
 
 def _metrics(trial: Trial) -> Iterator[str]:

@@ -18,6 +18,7 @@ from experiments.wiring import (
     build_devices,
     build_space,
     build_task,
+    check_deployments,
     check_metrics,
     measure_evaluators,
     score_evaluators,
@@ -69,7 +70,7 @@ class Parts:
     Args:
         task: what the search space may know.
         space: without the choices of compression.
-        choices: of the architecture, then of compression.
+        choices: of the architecture, then of compression and of deployment.
         devices: with their profiles.
         training: the recipe.
         screen: what is known before training.
@@ -103,14 +104,15 @@ class Parts:
                 nothing provides included.
         """
         data, devices, space = build_task(config), build_devices(config), build_space(config)
-        meters = measure_evaluators(devices)
+        choices, meters = all_choices(config, space), measure_evaluators(devices)
+        check_deployments(config, devices)
         provided = [*screen_evaluators(devices), *score_evaluators(data), *meters.values()]
         names = [name for evaluator in provided for name in evaluator.provides]
         check_metrics(config, [*names, *WORKER_METRICS])
         return cls(
             task=data.task,
             space=space,
-            choices=all_choices(config, space),
+            choices=choices,
             devices=devices,
             training=config.training,
             screen=Screen(space, data.task, devices, config.compression.align),

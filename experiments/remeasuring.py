@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.devices import Device
-from evaluators.measured import remeasure
+from evaluators.measured import measure_in_turns
+from experiments.deployments import deployed
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
 from experiments.runs import Run
@@ -24,17 +25,16 @@ class RemeasureCall:
     """Times several artifacts in turns, in the process that has the device for itself.
 
     Args:
-        device: on which.
-        artifacts: by the number of their trial.
+        entries: artifacts, each with the device and the runtime that serve it, by the number of
+            their trial.
     """
 
-    device: Device
-    artifacts: Mapping[int, Artifact]
+    entries: Mapping[int, tuple[Artifact, Device]]
 
     def __call__(self) -> StageResult:
         """The latencies in ms, by the number of the trial as text."""
-        latencies = remeasure(list(self.artifacts.values()), self.device)
-        pairs = zip(self.artifacts, latencies, strict=True)
+        latencies = measure_in_turns([*self.entries.values()])
+        pairs = zip(self.entries, latencies, strict=True)
         return StageResult(Readings({str(number): found.latency_ms for number, found in pairs}))
 
 
@@ -61,8 +61,12 @@ def remeasure_front(
 def _remeasure(
     front: Sequence[Trial], device: Device, executor: Executor
 ) -> dict[str, dict[str, float] | str]:
-    artifacts = {t.number: t.artifact for t in front if t.artifact is not None}
-    job_id = executor.submit(Job(RemeasureCall(device, artifacts), device.name, _LIMIT_S))
+    entries = {
+        trial.number: (trial.artifact, deployed(device, trial.genotype))
+        for trial in front
+        if trial.artifact is not None
+    }
+    job_id = executor.submit(Job(RemeasureCall(entries), device.name, _LIMIT_S))
     while True:
         for done in executor.wait(1.0):
             if done.job_id == job_id:

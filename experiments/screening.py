@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import evaluators.compression as compression
 from evaluators.devices import Device
+from experiments.deployments import deployed
 from experiments.wiring import screen_evaluators
 from nas.choices import Genotype
 from nas.keys import seed_of
+from nas.protocols import Evaluator
 from nas.task import Task
-from nas.trials import Candidate, Readings
+from nas.trials import Candidate, Provenance, Readings
 
 
 class Screen:
@@ -30,13 +32,16 @@ class Screen:
     """
 
     def __init__(self, space: Any, task: Task, devices: Sequence[Device], align: int) -> None:
-        from evaluators.workload import BlockCache
+        from evaluators.modeled import lowerings_on
+        from evaluators.workload import BlockCaches
 
         self._space, self._task, self._align = space, task, align
+        self._devices = tuple(devices)
+        self._evaluators: dict[tuple[Device, ...], list[Evaluator]] = {}
         self.is_fast = getattr(space, "blocks", None) is not None
-        self._evaluators = screen_evaluators(devices)
-        lowerings = {"onnxruntime", *(device.lowering for device in devices)}
-        self._caches = {lowering: BlockCache(lowering) for lowering in sorted(lowerings)}
+        self._caches = BlockCaches(
+            ["onnxruntime", *(name for device in devices for name in lowerings_on(device))]
+        )
 
     def __call__(self, candidate: Candidate) -> Readings:
         """The readings of all screening evaluators.
@@ -48,12 +53,18 @@ class Screen:
         config = compression.PruneConfig.from_genotype(chosen, self._align)
         if self.is_fast:
             blocks = self._space.blocks(architecture, self._task, config.keep)
-            workload = {name: cache.workload(blocks) for name, cache in self._caches.items()}
+            workload = self._caches.workloads(blocks)
         else:
             workload = self._traced(candidate, architecture, config)
+        devices = tuple([deployed(device, chosen) for device in self._devices])
+        if devices not in self._evaluators:
+            self._evaluators[devices] = screen_evaluators(devices)
         candidate, readings = replace(candidate, workload=workload), Readings()
-        for evaluator in self._evaluators:
+        for evaluator in self._evaluators[devices]:
             readings = readings.merged(evaluator.evaluate(candidate))
+        for device in devices:
+            if device.method == "measured":
+                _widen(readings, device)
         return readings
 
     def _traced(
@@ -65,4 +76,34 @@ class Screen:
         with seeded(seed_of(candidate.training_key, "init")):
             module = self._space.build(architecture, self._task)
         module = compression.reshape(module, config, self._task)
-        return traces(module, (1, *self._task.input_shape), [*self._caches])
+        return traces(module, (1, *self._task.input_shape), self._caches.lowerings)
+
+
+def _widen(readings: Readings, device: Device) -> None:
+    """Widen the bar of an estimate whose model was calibrated in another setting.
+
+    What was learned there is the best guess, but its error bar holds only for the runtime, dtype,
+    batch and threads that were measured; elsewhere it is at least that of the data sheet.
+    """
+    known = device.profile.calibration
+    origin = readings.provenance[device.modeled_metric]
+    if not known or origin.low is None or origin.high is None or _is_of(known, device, origin):
+        return
+    value, factor = readings[device.modeled_metric], device.profile.uncertainty.value
+    readings.provenance[device.modeled_metric] = replace(
+        origin,
+        low=min(origin.low, value / factor),
+        high=max(origin.high, value * factor),
+        method=f"{origin.method} in another setting",
+    )
+
+
+def _is_of(calibration: Mapping[str, Any], device: Device, origin: Provenance) -> bool:
+    """Whether a calibration was measured in the setting of a device, as far as it says."""
+    runtime = str(calibration.get("runtime", device.runtime)).partition(" ")[0]
+    return (
+        runtime == device.runtime
+        and origin.dtype in str(calibration.get("dtype", origin.dtype)).split(",")
+        and calibration.get("batch", device.batch) == device.batch
+        and calibration.get("threads", device.threads) == device.threads
+    )

@@ -12,12 +12,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluators.compression.choices import DEPLOY
+from evaluators.devices import Device
 from experiments.config import ExperimentConfig, load_config
+from experiments.deployments import serving
 from experiments.ledger import SqliteLedger
 from experiments.runs import Run
 from experiments.screening import Screen
@@ -28,9 +31,9 @@ from experiments.wiring import (
     measure_evaluators,
     score_evaluators,
 )
-from nas.keys import seed_of
+from nas.keys import candidate_key, seed_of
 from nas.protocols import StageResult
-from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings
+from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings, Trial
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,17 @@ class RunFiles:
         """The weights after training."""
         return self.folder / "cache" / "train" / f"{training_key}.safetensors"
 
-    def compressed(self, candidate_key: str) -> Path:
+    def compressed(self, network_key: str) -> Path:
         """The float weights after pruning and fine-tuning, from which the artifact was made."""
-        return self.folder / "cache" / "float" / f"{candidate_key}.safetensors"
+        return self.folder / "cache" / "float" / f"{network_key}.safetensors"
 
     def artifact(self, sha256: str) -> Path:
         """The packed file."""
         return self.folder / "artifacts" / f"{sha256}.onnx"
+
+    def twin(self, sha256: str) -> Path:
+        """The same weights for the runtimes of torch, where a device has one."""
+        return self.artifact(sha256).with_suffix(".pt2")
 
     def outputs(self, sha256: str) -> Path:
         """The outputs of the packed file on the validation split: ``logits``."""
@@ -85,6 +92,12 @@ class RunFiles:
             made = Path(folder) / path.name
             write(made)
             os.replace(made, path)
+
+
+def network_key(candidate: Candidate | Trial) -> str:
+    """The identity of the compressed network, which is the same whatever serves it."""
+    genotype = {n: v for n, v in candidate.genotype.items() if not n.startswith(DEPLOY)}
+    return candidate_key(genotype, candidate.training_key)
 
 
 def read_result(path: Path) -> StageResult | None:
@@ -131,8 +144,8 @@ class Worker:
 
     @functools.cached_property
     def _screen(self) -> Screen:
-        devices = build_devices(self._config)
-        return Screen(self._space, self._data.task, devices, self._config.compression.align)
+        align = self._config.compression.align
+        return Screen(self._space, self._data.task, self._devices, align)
 
     @functools.cached_property
     def _space(self) -> Any:
@@ -140,11 +153,11 @@ class Worker:
 
     @functools.cached_property
     def _scorers(self) -> list[Any]:
-        return score_evaluators(self._data)
+        return score_evaluators(self._data, self._devices)
 
     @functools.cached_property
-    def _meters(self) -> Mapping[str, Any]:
-        return measure_evaluators(build_devices(self._config))
+    def _devices(self) -> Sequence[Device]:
+        return build_devices(self._config)
 
     def run(self, stage: str, key: str, candidate: Candidate) -> StageResult:
         """Run a stage, or answer with its kept result.
@@ -164,7 +177,8 @@ class Worker:
         elif name == "score":
             result = self._score(candidate)
         else:
-            result = StageResult(Readings().merged(self._meters[device].evaluate(candidate)))
+            meter = measure_evaluators(self._devices, candidate.genotype)[device]
+            result = StageResult(Readings().merged(meter.evaluate(candidate)))
         keep_result(self._files, path, result)
         return result
 
@@ -202,16 +216,22 @@ class Worker:
         )
         for scorer in self._scorers:
             readings = readings.merged(scorer.evaluate(scored))
-        self._keep_outputs(artifact)
+        self._keep_outputs(scored, artifact)
         return StageResult(readings, artifact)
 
     def _compress(self, candidate: Candidate) -> Any:
         from safetensors.torch import load_file, save_file
 
-        from evaluators.compression import PruneConfig, prune
+        from evaluators.compression import PruneConfig, prune, reshape
         from evaluators.training import train
 
-        module = self._build(candidate)
+        module, key = self._build(candidate), network_key(candidate)
+        config = PruneConfig.from_genotype(candidate.genotype, self._config.compression.align)
+        path = self._files.compressed(key)
+        if path.is_file():
+            module = reshape(module, config, self._data.task)
+            module.load_state_dict(load_file(path))
+            return module
         module.load_state_dict(load_file(self._files.trained(candidate.training_key)))
 
         def fine_tune(pruned: Any) -> None:
@@ -219,15 +239,13 @@ class Worker:
                 pruned,
                 self._data,
                 self._training,
-                seed_of(candidate.candidate_key, "fine-tuning"),
+                seed_of(key, "fine-tuning"),
                 epochs=self._training.fine_tune_epochs,
                 learning_rate=self._training.fine_tune_learning_rate,
             )
 
-        config = PruneConfig.from_genotype(candidate.genotype, self._config.compression.align)
         module = prune(module, config, self._data.task, fine_tune)
         weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-        path = self._files.compressed(candidate.candidate_key)
         self._files.write(path, lambda file: save_file(weights, file))
         return module
 
@@ -254,15 +272,26 @@ class Worker:
             sha256 = sha256_of(final)
             os.replace(final, self._files.artifact(sha256))
         dtype = "float32" if config.scheme == "none" else "int8"
+        if dtype == "float32":
+            self._pack_torch(module, sha256)
         return Artifact(str(self._files.artifact(sha256)), sha256, dtype), left
 
-    def _keep_outputs(self, artifact: Artifact) -> None:
+    def _pack_torch(self, module: Any, sha256: str) -> None:
+        """Pack the same weights for the runtimes of torch, where a device has one."""
+        if any(d.method == "measured" and d.runtime.startswith("torch") for d in self._devices):
+            from evaluators.packaging_torch import package_torch
+
+            onnx, twin = self._files.artifact(sha256), self._files.twin(sha256)
+            package_torch(module, self._data, twin, onnx)
+
+    def _keep_outputs(self, candidate: Candidate, artifact: Artifact) -> None:
         import numpy as np
 
         from evaluators.runtimes import load
         from evaluators.scoring import predict
 
-        with load(artifact.path) as session:
+        runtime, dtype = serving(self._devices, candidate.genotype)
+        with load(artifact.path, runtime, dtype=dtype) as session:
             logits = predict(session, self._data.validation.inputs)
         path = self._files.outputs(artifact.sha256)
         self._files.write(path, lambda file: np.savez_compressed(file, logits=logits))

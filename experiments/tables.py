@@ -51,8 +51,12 @@ def duration(seconds: float) -> str:
 
 
 def compression_of(trial: Trial) -> str:
-    """What was done to the trained network, for example ``structured, static``."""
-    named = (trial.genotype.get(name, "none") for name in ("prune.method", "quantize.scheme"))
+    """What was done to the trained network, for example ``structured, static, openvino``.
+
+    Runtime and dtype are named where they were chosen.
+    """
+    named = [trial.genotype.get(name, "none") for name in ("prune.method", "quantize.scheme")]
+    named += [value for name, value in trial.genotype.items() if name.startswith("deploy.")]
     return ", ".join(str(name) for name in named if name != "none") or "-"
 
 

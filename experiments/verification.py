@@ -16,7 +16,9 @@ import hw_profiles
 from evaluators import runtimes
 from evaluators.packaging import sha256_of
 from evaluators.scoring import accuracy_of, predict
+from experiments.deployments import Deployment, deployed, serving
 from experiments.loading import load
+from experiments.wiring import build_devices
 from nas.trials import CandidateError, Trial
 
 if TYPE_CHECKING:
@@ -115,18 +117,18 @@ def verify(model: Path, trial: Trial, run: Run, data: TaskData, logits: Path) ->
     Raises:
         VerificationError: naming the first thing that does not come out as recorded.
     """
-    same = same_machine(run, trial)
+    served = serving(build_devices(run.config), trial.genotype)
+    same = same_machine(run, trial, served)
     checks: list[Check] = []
     looks: tuple[Callable[[], list[Check]], ...] = (
         lambda: check_hash(model, trial),
         lambda: check_format(model),
-        lambda: check_outputs(model, trial, data, logits, same),
+        lambda: check_outputs(model, trial, data, logits, same, served),
     )
     for look in looks:
         checks += passed(trial, look())
-    return Verification(
-        same, tuple(checks), test_accuracy=accuracy_on_test(model, trial, run, data)
-    )
+    tested = accuracy_on_test(model, trial, run, data, served)
+    return Verification(same, tuple(checks), test_accuracy=tested)
 
 
 def passed(trial: Trial, checks: list[Check]) -> list[Check]:
@@ -144,11 +146,11 @@ def passed(trial: Trial, checks: list[Check]) -> list[Check]:
     return checks
 
 
-def same_machine(run: Run, trial: Trial) -> bool:
+def same_machine(run: Run, trial: Trial, served: Deployment) -> bool:
     """Whether this process runs on the CPU model and the runtime version of the scoring."""
     host = hw_profiles.load("host-cpu").fingerprint() == run.environment.get("fingerprint")
     scored = trial.provenance.get("accuracy")
-    return host and (scored is None or scored.runtime in ("", runtimes.version("onnxruntime")))
+    return host and (scored is None or scored.runtime in ("", runtimes.version(served.runtime)))
 
 
 def check_hash(model: Path, trial: Trial) -> list[Check]:
@@ -171,20 +173,19 @@ def check_format(model: Path) -> list[Check]:
 
 
 def check_outputs(
-    model: Path, trial: Trial, data: TaskData, logits: Path, same: bool
+    model: Path, trial: Trial, data: TaskData, logits: Path, same: bool, served: Deployment
 ) -> list[Check]:
     """The outputs on validation, and the accuracy, are those of the scoring."""
     recorded = _recorded_outputs(logits)
-    with runtimes.load(model) as session:
+    with runtimes.load(model, served.runtime, dtype=served.dtype) as session:
         found = predict(session, data.validation.inputs)
     if recorded.shape != found.shape:
         return [Check("validation outputs", recorded.shape, found.shape, False, "same shape")]
-    int8 = trial.artifact is not None and trial.artifact.dtype != "float32"
     accuracy = trial.metrics["accuracy"]
     again = accuracy_of(found, data.validation.labels)
     slack = 0.0 if same else 1 - SAME_CLASS
     return [
-        _compare_outputs(recorded, found, int8, same),
+        _compare_outputs(recorded, found, is_exact(trial), same),
         Check(
             "validation accuracy",
             accuracy,
@@ -206,8 +207,15 @@ def _recorded_outputs(path: Path) -> NDArray[np.float32]:
     return outputs
 
 
+def is_exact(trial: Trial) -> bool:
+    """Whether a trial was scored in float32, which comes out the same elsewhere up to rounding."""
+    scored, artifact = trial.provenance.get("accuracy"), trial.artifact
+    computed_in = scored.dtype if scored else ""
+    return (computed_in or (artifact.dtype if artifact else "float32")) == "float32"
+
+
 def _compare_outputs(
-    recorded: NDArray[np.float32], found: NDArray[np.float32], int8: bool, same: bool
+    recorded: NDArray[np.float32], found: NDArray[np.float32], exact: bool, same: bool
 ) -> Check:
     name = "validation outputs"
     if same:
@@ -215,7 +223,7 @@ def _compare_outputs(
         return Check(
             name, 0.0, largest, largest == 0.0, "largest difference, none allowed on the same CPU"
         )
-    if int8:
+    if not exact:
         share = float(np.mean(recorded.argmax(axis=1) == found.argmax(axis=1)))
         rule = f"share of the same class, at least {SAME_CLASS} on another CPU"
         return Check(name, 1.0, share, share >= SAME_CLASS, rule)
@@ -235,7 +243,7 @@ def check_network(folder: Path, trial: Trial, data: TaskData, logits: Path) -> l
     """The float network of an export can be loaded, and is the one behind the file.
 
     It runs in another library than the file, so that even a float32 file is met up to rounding
-    only; of an int8 file the share of the same classes is noted.
+    only; where the file was computed in fewer bits, the share of the same classes is noted.
     """
     import torch
 
@@ -246,13 +254,15 @@ def check_network(folder: Path, trial: Trial, data: TaskData, logits: Path) -> l
             found = module(torch.from_numpy(np.array(data.validation.inputs))).numpy()
     except (ValueError, RuntimeError, CandidateError) as error:
         return [Check(name, "loads", " ".join(str(error).split())[:200], False, "loads")]
-    if trial.artifact is not None and trial.artifact.dtype == "float32":
+    if is_exact(trial):
         return [_compare_floats(name, recorded, found, "in torch")]
     share = float(np.mean(recorded.argmax(axis=1) == found.argmax(axis=1)))
-    return [Check(name, "loads", share, True, "share of the int8 file's classes, for information")]
+    return [Check(name, "loads", share, True, "share of the file's classes, for information")]
 
 
-def accuracy_on_test(model: Path, trial: Trial, run: Run, data: TaskData) -> float | None:
+def accuracy_on_test(
+    model: Path, trial: Trial, run: Run, data: TaskData, served: Deployment
+) -> float | None:
     """The accuracy on the test split: computed once an artifact, then read from the ledger."""
     if trial.artifact is None or data.held_out is None:
         return None
@@ -260,7 +270,7 @@ def accuracy_on_test(model: Path, trial: Trial, run: Run, data: TaskData) -> flo
         known = ledger.test_accuracy(trial.artifact.sha256)
         if known is not None:
             return known
-        with runtimes.load(model) as session:
+        with runtimes.load(model, served.runtime, dtype=served.dtype) as session:
             logits = predict(session, data.held_out.inputs)
         accuracy = accuracy_of(logits, data.held_out.labels)
         ledger.record_test_accuracy(trial.artifact.sha256, accuracy)
@@ -274,7 +284,7 @@ def measure_again(
     from evaluators.measured import measure
 
     again, warnings = [], []
-    for device in devices:
+    for device in (deployed(device, trial.genotype) for device in devices):
         recorded = trial.metrics.get(device.metric)
         if device.method != "measured" or recorded is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 
 import evaluators
 import evaluators.compression as compression
@@ -11,10 +12,12 @@ import search_spaces
 from evaluators.devices import Device
 from evaluators.tasks import TaskData
 from experiments.config import ConfigError, ExperimentConfig
+from experiments.deployments import deployed, deployment_choices, serving
 from hw_profiles import load as load_profile
-from nas.choices import Choice, check_choices
+from nas.choices import Choice, Genotype, check_choices, enumerate_genotypes
 from nas.protocols import Evaluator, SearchSpace
 from nas.registry import unknown
+from nas.trials import Candidate
 
 WORKER_METRICS = ("float_accuracy",)
 """Metrics that the stages themselves give, beside those of the evaluators."""
@@ -45,16 +48,16 @@ def build_space(config: ExperimentConfig) -> SearchSpace:
 
 
 def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
-    """The choices of the architecture, then those of compression.
+    """The choices of the architecture, then those of compression, then those of deployment.
 
     Raises:
         ConfigError: when they do not fit together.
     """
     stages: Sequence[str] = getattr(space, "stages", ())
-    wanted = config.compression
+    wanted, last = config.compression, deployment_choices(config)
     try:
         extra = compression.compression_choices(wanted.prune, wanted.quantize, stages)
-        choices = [*space.choices, *extra]
+        choices = [*space.choices, *extra, *last]
         check_choices(choices)
     except ValueError as error:
         raise ConfigError(f"space: {error}", ("space",)) from error
@@ -63,6 +66,8 @@ def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
 
 def build_devices(config: ExperimentConfig) -> list[Device]:
     """The devices of a search with their profiles.
+
+    Where runtime or dtype are to be chosen they are the first ones; see `deployed`.
 
     Raises:
         ConfigError: for a profile that does not exist or cannot be used that way.
@@ -75,8 +80,8 @@ def build_devices(config: ExperimentConfig) -> list[Device]:
                     alias=alias,
                     profile=load_profile(entry.profile),
                     method=entry.method,
-                    runtime=entry.runtime,
-                    dtype=entry.dtype,
+                    runtime=entry.runtimes[0],
+                    dtype=entry.dtypes[0] if len(entry.dtypes) == 1 else "",
                     batch=entry.batch,
                     threads=entry.threads,
                 )
@@ -92,17 +97,27 @@ def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
     return [evaluators.create("complexity"), *modeled]
 
 
-def score_evaluators(data: TaskData) -> list[Evaluator]:
-    """What is read off the artifact by running it."""
+def score_evaluators(data: TaskData, devices: Sequence[Device] = ()) -> list[Evaluator]:
+    """What is read off the artifact by running it in what serves it on the devices."""
+
+    def served(candidate: Candidate) -> tuple[str, str]:
+        return serving(devices, candidate.genotype)
+
     return [
-        evaluators.create("accuracy", data=data),
-        evaluators.create("robustness", data=data),
+        evaluators.create("accuracy", data=data, serving=served),
+        evaluators.create("robustness", data=data, serving=served),
         evaluators.create("size"),
     ]
 
 
-def measure_evaluators(devices: Iterable[Device]) -> dict[str, Evaluator]:
+def measure_evaluators(
+    devices: Iterable[Device], genotype: Genotype = MappingProxyType({})
+) -> dict[str, Evaluator]:
     """What is timed, by device alias.
+
+    Args:
+        devices: those that are measured count.
+        genotype: that chooses the runtime.
 
     Raises:
         ConfigError: for a device that is not here.
@@ -111,11 +126,22 @@ def measure_evaluators(devices: Iterable[Device]) -> dict[str, Evaluator]:
     for device in devices:
         if device.method == "measured":
             try:
-                found[device.alias] = evaluators.create("measured_latency", device=device)
+                chosen = deployed(device, genotype)
+                found[device.alias] = evaluators.create("measured_latency", device=chosen)
             except ValueError as error:
                 where = ("devices", device.alias)
                 raise ConfigError(f"devices.{device.alias}: {error}", where) from error
     return found
+
+
+def check_deployments(config: ExperimentConfig, devices: Sequence[Device]) -> None:
+    """Check that all that may be chosen to serve a candidate is here.
+
+    Raises:
+        ConfigError: for a runtime that is not installed, or cannot run there.
+    """
+    for genotype in enumerate_genotypes(deployment_choices(config)):
+        measure_evaluators(devices, genotype)
 
 
 def check_metrics(config: ExperimentConfig, provided: Iterable[str]) -> None:

@@ -10,6 +10,9 @@ from typing import Literal, get_args
 
 Direction = Literal["maximize", "minimize"]
 
+REJECT_ABOVE = 0.95
+"""The probability of a violation that is sure enough: the near end of a 90 % error bar violates."""
+
 METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_\-]+)*")
 _CONSTRAINT = re.compile(
     rf"\s*(?P<metric>{METRIC_NAME.pattern})\s*(?P<operator><=|>=)\s*(?P<bound>\S+)\s*"
@@ -54,11 +57,20 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on a metric, for example ``latency_ms.cpu <= 1.5``."""
+    """A bound on a metric, for example ``latency_ms.cpu <= 1.5``.
+
+    Args:
+        metric: by name.
+        operator: ``<=`` or ``>=``.
+        bound: in the metric's unit.
+        reject_above: while there is only an estimate of the metric, the probability of a violation
+            above which a candidate is rejected, in (0, 1]; 1: never by an estimate.
+    """
 
     metric: str
     operator: Literal["<=", ">="]
     bound: float
+    reject_above: float = REJECT_ABOVE
 
     def __post_init__(self) -> None:
         _check_metric(self.metric)
@@ -66,9 +78,13 @@ class Constraint:
             raise ValueError(f"a constraint uses <= or >=, but got {self.operator!r}")
         if not math.isfinite(self.bound):
             raise ValueError(f"the bound of {self.metric!r} must be finite, but got {self.bound}")
+        if not 0 < self.reject_above <= 1:
+            raise ValueError(
+                f"reject_above must be a probability above 0, but got {self.reject_above}"
+            )
 
     @classmethod
-    def parse(cls, text: str) -> Constraint:
+    def parse(cls, text: str, reject_above: float = REJECT_ABOVE) -> Constraint:
         """Read ``METRIC <= NUMBER`` or ``METRIC >= NUMBER``.
 
         Raises:
@@ -83,7 +99,8 @@ class Constraint:
             raise ValueError(
                 f"a constraint looks like 'latency_ms.cpu <= 1.5' (with <= or >=), but got {text!r}"
             ) from None
-        return cls(match["metric"], "<=" if match["operator"] == "<=" else ">=", bound)
+        operator: Literal["<=", ">="] = "<=" if match["operator"] == "<=" else ">="
+        return cls(match["metric"], operator, bound, reject_above)
 
     def violation(self, metrics: Mapping[str, float]) -> float | None:
         """How far the bound is exceeded.

@@ -390,8 +390,12 @@ class _Search:
 
     def _broken(self, readings: Readings) -> str:
         """Why what is known before training rules a candidate out, "" where it does not."""
-        broken = (c for c in self._constraints if sure_violation(c, readings))
-        return next((f"surely violates {constraint}" for constraint in broken), "")
+        broken = next((c for c in self._constraints if sure_violation(c, readings)), None)
+        if broken is None:
+            return ""
+        if broken.metric in readings:
+            return f"surely violates {broken}"
+        return f"violates {broken} with a probability above {100 * broken.reject_above:g} %"
 
     def _finish(self, trial: Trial) -> None:
         self._ledger.done(trial, self._clock() - self._began)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from statistics import NormalDist
 from typing import Any, Literal, get_args
 
 from nas.choices import Genotype
@@ -15,6 +16,9 @@ Status = Literal["done", "failed", "rejected", "stopped"]
 
 ESTIMATED = "estimated_"
 """Before the name of a metric that will be measured: what a model says of it."""
+
+_END = NormalDist().inv_cdf(0.95)
+"""How many deviations the end of a 90 % error bar is away."""
 
 
 class CandidateError(Exception):
@@ -100,18 +104,36 @@ def sure_violation(constraint: Constraint, screened: Mapping[str, float]) -> flo
 
     A metric that is itself known (counted, or modeled for a modeled device) decides alone. Where
     `Readings` say that it is an estimate of what will be measured (there is a provenance of
-    ``estimated_<metric>``), only the near end of the error bar does: an estimate that is a little
-    off must not close a part of the space.
+    ``estimated_<metric>``), it does so if the probability of a violation is above
+    ``constraint.reject_above``: an estimate that is a little off must not close a part of the
+    space. By default that is where even the near end of the 90 % error bar violates.
     """
-    known = dict(screened)
+    metric, estimated = constraint.metric, f"{ESTIMATED}{constraint.metric}"
     provenance = screened.provenance if isinstance(screened, Readings) else {}
-    bar = provenance.get(f"{ESTIMATED}{constraint.metric}")
-    if bar is not None:
-        near = bar.low if constraint.operator == "<=" else bar.high
-        if near is None:
-            return 0.0
-        known[constraint.metric] = near
-    return constraint.violation(known) or 0.0
+    if estimated not in provenance:
+        return constraint.violation(screened) or 0.0
+    at_most = constraint.operator == "<="
+    share = 1 - constraint.reject_above if at_most else constraint.reject_above
+    value = screened.get(metric, screened.get(estimated))
+    near = None if value is None else _quantile(value, provenance[estimated], share)
+    return 0.0 if near is None else constraint.violation({metric: near}) or 0.0
+
+
+def _quantile(value: float, bar: Provenance, share: float) -> float | None:
+    """What an estimated quantity is below with a probability of ``share``, None where unknown.
+
+    It is log-normal around the estimate: a time is positive, and models are wrong by factors. On
+    either side of the estimate its deviation is the one that the 90 % bar has there, since bars
+    need not be symmetric.
+    """
+    if not 0 < share < 1:
+        return None
+    deviations = NormalDist().inv_cdf(share)
+    end = bar.low if deviations < 0 else bar.high
+    if end is None or min(value, end) <= 0:
+        return end
+    power: float = (end / value) ** (abs(deviations) / _END - 1)
+    return end * power
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ WHOLE = "all"
 _ALIASES = {"unstructured": "magnitude"}
 _RATIOS = (0.25, 0.5, 0.75)
 _SPARSITIES = (0.5, 0.75, 0.9)
-_PREFIXES = ("prune.", "quantize.")
+DEPLOY = "deploy."
+"""Before the name of a choice of what serves the file, made by others."""
+_PREFIXES = ("prune.", "quantize.", DEPLOY)
 _RATIO = "prune.ratio."
 
 When = Mapping[str, Collection[Value]]
@@ -175,6 +177,6 @@ def compression_choices(
 
 
 def split(genotype: Genotype) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Separate the choices of the architecture from those of compression."""
+    """Separate the choices of the architecture from those of compression and deployment."""
     compression = {n: v for n, v in genotype.items() if n.startswith(_PREFIXES)}
     return {n: v for n, v in genotype.items() if n not in compression}, compression

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.devices import Device
+from evaluators.devices import Device, computed_in
 from tests.hw_profiles.profiles import processor
 
 
@@ -38,3 +38,17 @@ def test_a_model_of_a_measured_device_is_an_estimate() -> None:
 def test_name_and_lowering_are_those_of_the_profile() -> None:
     device = Device("gpu", processor(lowering="xla"), "modeled")
     assert (device.name, device.lowering) == ("made-up", "xla")
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "runs"),
+    [
+        ("float32", "", "float32"),
+        ("float32", "float32", "float32"),
+        ("float32", "bfloat16", "bfloat16"),
+        ("int8", "", "int8"),
+        ("int8", "bfloat16", "int8, bfloat16"),
+    ],
+)
+def test_a_runtime_converts_what_is_float32_in_a_file(file: str, asked: str, runs: str) -> None:
+    assert computed_in(file, asked) == runs

@@ -9,12 +9,12 @@ from torch import nn
 
 import hw_profiles
 from evaluators.devices import Device
-from evaluators.modeled import ModeledLatency, estimate
+from evaluators.modeled import ModeledLatency, energy_mj, estimate, estimate_many, lowerings_on
 from evaluators.workload import Workload, trace, with_dtype
 from hw_profiles import HardwareProfile
 from nas.trials import Candidate, CandidateError, Readings
 from tests.evaluators.workload_nets import cnv, conv, head, mobile
-from tests.hw_profiles.profiles import circuit, processor
+from tests.hw_profiles.profiles import circuit, fig, processor
 
 LOWERINGS = ("onnxruntime", "xla", "dataflow")
 NET = {lowering: trace(mobile(), (1, 3, 32, 32), lowering) for lowering in LOWERINGS}
@@ -141,6 +141,76 @@ class TestKnownBehaviour:
         assert times[0] <= times[1]
 
 
+FIGURES = {"mac_float32": fig(2e-12), "mac_float16": fig(1e-12), "byte": fig(1e-10)}
+
+
+class TestEnergyAndMemory:
+    net = NET["onnxruntime"]
+    profile = processor(energy_j=FIGURES, power_w={"idle": fig(5)})
+    moved = sum((k.input_bytes + k.output_bytes) * k.count for k in net.kernels)
+    weights = sum(k.weight_bytes * k.count for k in net.kernels)
+
+    def test_products_bytes_and_idle_power_add_up(self) -> None:
+        latency = estimate(self.net, self.profile)
+        working = self.net.macs * 2e-12 + (self.moved + self.weights) * 1e-10
+        assert latency.energy_mj == pytest.approx(1e3 * working + 5 * latency.latency_ms)
+        assert energy_mj(self.net, self.profile, 2) == pytest.approx(1e3 * working + 10)
+
+    def test_a_batch_reads_the_weights_once(self) -> None:
+        working = 8 * self.net.macs * 2e-12 + (8 * self.moved + self.weights) * 1e-10
+        assert energy_mj(self.net, self.profile, 0, batch=8) == pytest.approx(1e3 * working)
+
+    def test_it_is_that_of_the_dtype(self) -> None:
+        working = self.net.macs * 1e-12 + (self.moved + self.weights) / 2 * 1e-10
+        found = energy_mj(self.net, self.profile, 0, dtype="float16")
+        assert found == pytest.approx(1e3 * working)
+
+    @pytest.mark.parametrize(
+        ("figures", "dtype"), [({}, ""), ({"mac_float32": fig(1e-12)}, ""), (FIGURES, "int8")]
+    )
+    def test_where_a_figure_is_missing_it_is_not_known(
+        self, figures: dict[str, Any], dtype: str
+    ) -> None:
+        profile = processor(energy_j=figures)
+        assert estimate(self.net, profile, dtype=dtype).energy_mj is None
+        assert estimate_many([self.net], profile, dtype=dtype)[0].energy_mj is None
+
+    def test_without_idle_power_only_work_counts(self) -> None:
+        assert energy_mj(self.net, processor(energy_j=FIGURES), 1e6) == energy_mj(
+            self.net, self.profile, 0
+        )
+
+    @pytest.mark.parametrize(("batch", "dtype", "share"), [(1, "", 1), (4, "", 4), (4, "int8", 1)])
+    def test_memory_is_the_peak_of_the_activations(
+        self, batch: int, dtype: str, share: int
+    ) -> None:
+        kilobytes = share * self.net.peak_memory_bytes / 1024
+        assert estimate(self.net, self.profile, batch, dtype).memory_kb == kilobytes
+        assert estimate_many([self.net], self.profile, batch, dtype)[0].memory_kb == kilobytes
+        unknown = Workload(self.net.kernels, 0, 0, "onnxruntime")
+        assert estimate(unknown, self.profile).memory_kb is None
+
+
+class TestManyAtOnce:
+    @pytest.mark.parametrize("batch", [1, 16])
+    def test_they_are_the_estimates_one_by_one(self, profile: HardwareProfile, batch: int) -> None:
+        nets = (mobile(), plain(), plain(width=16, depth=5))
+        workloads = [trace(net, (1, 3, 32, 32), profile.lowering) for net in nets]
+        found = estimate_many(workloads, profile, batch)
+        for many, workload in zip(found, workloads, strict=True):
+            one = estimate(workload, profile, batch)
+            assert many.latency_ms == pytest.approx(one.latency_ms)
+            assert (many.low, many.high) == pytest.approx((one.low, one.high))
+            assert many.energy_mj == (one.energy_mj and pytest.approx(one.energy_mj))
+            assert (many.memory_kb, many.method) == (one.memory_kb, one.method)
+
+    def test_none_are_none_and_each_is_checked(self, profile: HardwareProfile) -> None:
+        assert estimate_many([], profile) == []
+        wrong = trace(mobile(), (1, 3, 32, 32), "eager")
+        with pytest.raises(ValueError, match="needs a workload lowered for"):
+            estimate_many([NET[profile.lowering], wrong], profile)
+
+
 def candidate(**genotype: str) -> Candidate:
     return Candidate(genotype, "training", "candidate", workload=NET)
 
@@ -202,3 +272,26 @@ class TestEvaluator:
         empty = Candidate({}, "training", "candidate", workload=workload)
         with pytest.raises(CandidateError, match="no workload lowered for 'onnxruntime'"):
             ModeledLatency(Device("gpu", processor(), "modeled")).evaluate(empty)
+
+    def test_energy_is_given_where_it_is_known(self) -> None:
+        profile = processor(energy_j=FIGURES, power_w={"idle": fig(5)})
+        evaluator = ModeledLatency(Device("gpu", profile, "modeled"))
+        assert evaluator.provides == ("latency_ms.gpu", "energy_mj.gpu")
+        readings = evaluator.evaluate(candidate())
+        assert readings["energy_mj.gpu"] == estimate(NET["onnxruntime"], profile).energy_mj
+        assert readings.provenance["energy_mj.gpu"].source == "modeled"
+        other = ModeledLatency(Device("gpu", profile, "modeled", dtype="int8"))
+        assert set(other.evaluate(candidate())) == {"latency_ms.gpu"}
+
+    def test_a_quantized_candidate_is_lowered_so_where_it_can_be(self) -> None:
+        device = Device("cpu", processor(kind="cpu"), "measured")
+        assert lowerings_on(device) == ("onnxruntime", "onnxruntime-int8")
+        assert lowerings_on(Device("tpu", processor(lowering="xla"), "modeled")) == ("xla",)
+        quantized = trace(mobile(), (1, 3, 32, 32), "onnxruntime-int8")
+        both = {**NET, "onnxruntime-int8": quantized}
+        for scheme, expected in (("static", quantized), ("none", NET["onnxruntime"])):
+            genotype = {"quantize.scheme": scheme}
+            given = Candidate(genotype, "training", "candidate", workload=both)
+            readings = ModeledLatency(device).evaluate(given)
+            found = readings["estimated_latency_ms.cpu"]
+            assert found == estimate(expected, device.profile).latency_ms

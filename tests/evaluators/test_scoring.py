@@ -56,6 +56,23 @@ def test_accuracy_says_where_it_comes_from(artifact: Artifact):
     }
 
 
+def test_a_file_is_scored_in_what_serves_it(artifact: Artifact):
+    pytest.importorskip("openvino")
+    served = {"data": digits(), "serving": lambda candidate: ("openvino", "bfloat16")}
+    for name in ("accuracy", "robustness"):
+        found = evaluators.create(name, **served).evaluate(candidate(artifact))
+        assert {p.runtime for p in found.provenance.values()} == {version("openvino")}
+        assert {p.dtype for p in found.provenance.values()} == {"bfloat16"}
+
+
+def test_a_runtime_that_cannot_serve_a_file_costs_the_candidate_only(artifact: Artifact):
+    accuracy = evaluators.create(
+        "accuracy", data=digits(), serving=lambda candidate: ("onnxruntime", "bfloat16")
+    )
+    with pytest.raises(CandidateError, match="onnxruntime computes in float32, but got"):
+        accuracy.evaluate(candidate(artifact))
+
+
 def test_scoring_works_on_the_validation_split_alone(tmp_path: Path):
     """The test split holds the opposite labels: looking at it would show."""
     inputs = np.eye(4, 2, dtype=np.float32)[[0, 1] * 10]

@@ -150,6 +150,21 @@ def test_searches_can_share_an_mlflow_experiment(path: Path) -> None:
     assert (config.tracking_experiment, config.tracking.enabled) == ("digits", False)
 
 
+def test_constraints_know_when_an_estimate_rejects(path: Path) -> None:
+    assert load(path, DESIGN).constraints_parsed()[0].reject_above == 0.95
+    (constraint,) = load(path, DESIGN, "screening.reject_above=0.8").constraints_parsed()
+    assert constraint == Constraint("latency_ms.fpga", "<=", 1.0, 0.8)
+
+
+def test_runtimes_and_dtypes_may_be_lists(path: Path) -> None:
+    config = load(path, DESIGN, "devices.cpu.runtime=[onnxruntime, openvino]")
+    cpu = config.devices["cpu"]
+    assert (cpu.runtimes, cpu.dtypes) == (("onnxruntime", "openvino"), ("",))
+    assert cpu.is_chosen
+    assert not config.devices["gpu"].is_chosen
+    assert load(path, dump_yaml(config)) == config
+
+
 # -- overrides --
 
 
@@ -282,6 +297,29 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
         ),
         ("devices: {a.b: {profile: x, method: modeled}}", "devices.a.b: must match pattern"),
         ("tracking: {url: x}", "tracking.url: unknown key; did you mean 'uri'?"),
+        ("screening: {reject_above: 0}", "screening.reject_above: must be greater than 0, but go"),
+        ("screening: {reject_above: 95}", "screening.reject_above: must be less than or equal to"),
+        (
+            "devices: {cpu: {profile: x, method: measured, runtime: []}}",
+            "devices.cpu.runtime: lists at least one name, each once, but got []",
+        ),
+        (
+            "devices: {cpu: {profile: x, method: measured, dtype: [a, a]}}",
+            "devices.cpu.dtype: lists at least one name, each once, but got ['a', 'a']",
+        ),
+        (
+            "devices: {cpu: {profile: x, method: measured, runtime: 3}}",
+            "devices.cpu.runtime: must be a valid string, but got 3",
+        ),
+        (
+            "devices: {cpu: {profile: x, method: modeled, dtype: [float32, bfloat16]}}",
+            "devices.cpu.dtype: may be a list only where the method is measured, but it is modeled",
+        ),
+        (
+            "devices: {cpu: {profile: x, method: measured, runtime: [a, b]}, "
+            "b: {profile: x, method: measured}}",
+            "devices: must have one measured device where its runtime or dtype is chosen (cpu), ",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_section_is_one_line(path: Path, section: str, line: str) -> None:

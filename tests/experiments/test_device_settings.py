@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import hw_profiles
 from experiments.config import load_config
 from experiments.device_settings import DeviceSetting, device_settings
 from experiments.runs import Run, create_run
+from hw_profiles import host
 
 CPU = DeviceSetting("host-cpu", "1a2b3c", "measured", "onnxruntime", batch=8, threads=2)
 
@@ -46,6 +48,27 @@ def test_of_a_run(tmp_path: Path) -> None:
     assert settings["cpu"].fingerprint == run.environment["fingerprint"]
     modeled = {setting.fingerprint for setting in settings.values() if setting.method == "modeled"}
     assert len(modeled) == 3
+
+
+def test_what_may_be_chosen_is_part_of_the_setting(tmp_path: Path) -> None:
+    choice = "devices.cpu.runtime=[onnxruntime, openvino]"
+    run = create_run(tmp_path, load_config("digits-cpu", [choice]))
+    assert device_settings(run)["cpu"].runtime == "onnxruntime or openvino"
+
+
+def test_a_calibration_changes_what_is_modeled_but_not_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS_HOME", str(tmp_path))
+    add = "devices.model={profile: host-cpu, method: modeled}"
+    run = create_run(tmp_path, load_config("digits-cpu", [add]))
+    before = device_settings(run)
+    calibrated = replace(host.detect(), calibration={"method": "physical"})
+    hw_profiles.save(calibrated, tmp_path / "profiles" / "host-cpu.yaml")
+    after = device_settings(run)
+    assert after["cpu"] == before["cpu"]
+    assert after["model"].fingerprint != before["model"].fingerprint
+    assert hw_profiles.load("host-cpu").fingerprint() == run.environment["fingerprint"]
 
 
 def test_a_profile_that_is_gone_has_no_fingerprint(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_compression_is_named_where_there_is_any() -> None:
     assert compression_of(with_compression("structured", "static")) == "structured, static"
     assert compression_of(with_compression("none", "dynamic")) == "dynamic"
     assert compression_of(Trial(0, {}, "t", "c", "done")) == "-"
+    served = {"deploy.cpu.runtime": "openvino", "deploy.cpu.dtype": "bfloat16"}
+    assert compression_of(Trial(0, served, "t", "c", "done")) == "openvino, bfloat16"
 
 
 def test_a_latency_carries_its_bar() -> None:

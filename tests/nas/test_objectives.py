@@ -19,6 +19,12 @@ def test_an_objective_refuses(metric, direction):
         Objective(metric, direction)
 
 
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
+def test_a_probability_is_a_share(share):
+    with pytest.raises(ValueError, match="reject_above must be a probability above 0, but got"):
+        Constraint("latency_ms.cpu", "<=", 1.0, share)
+
+
 @pytest.mark.parametrize(
     ("text", "metric", "operator", "bound"),
     [

@@ -99,6 +99,9 @@ def test_an_estimate_rejects_only_beyond_its_error_bar():
     status = {t.genotype["x"]: t.status for t in parts["ledger"].told()}
     assert status == {x: "done" if x <= 3 else "rejected" for x in range(10)}
     assert outcome.progress.front == (0, 2)
+    assert {t.error for t in parts["ledger"].told() if t.status == "rejected"} == {
+        "violates latency_ms.cpu <= 1.5 with a probability above 95 %"
+    }
 
 
 def test_a_screen_that_runs_in_a_worker_rejects_before_training():

@@ -1,5 +1,7 @@
 import json
+import math
 import pickle
+import random
 
 import pytest
 
@@ -76,6 +78,45 @@ def test_an_estimate_decides_by_the_near_end_of_its_error_bar():
     at_least_2 = Constraint.parse("latency_ms.cpu >= 2")
     assert sure_violation(at_least_2, estimate(0.5, 2.1)) == 0
     assert sure_violation(at_least_2, estimate(0.5, 1.0)) == 0.5
+
+
+@pytest.mark.parametrize("value", [1.2, 3.0])
+def test_the_default_is_the_near_end_of_the_bar_wherever_the_estimate_lies(value):
+    """Only the end of the bar decides, so 5 % of the cases are below it."""
+    bar = Provenance("modeled", low=1.0, high=9.0)
+    readings = Readings({"estimated_latency_ms.cpu": value}, bar)
+    for bound, violates in ((0.99, True), (1.01, False)):
+        assert bool(sure_violation(Constraint("latency_ms.cpu", "<=", bound), readings)) == violates
+
+
+@pytest.mark.parametrize("operator", ["<=", ">="])
+def test_the_probability_of_a_violation_is_that_of_a_log_normal(operator):
+    """Of 4 ms within a factor of 2 nine times in ten, against drawing from that."""
+    bar = Provenance("modeled", low=2.0, high=8.0)
+    readings = Readings({"estimated_latency_ms.cpu": 4.0}, bar)
+    rng = random.Random(0)
+    draws = [4 * math.exp(rng.gauss(0, math.log(2) / 1.6449)) for _ in range(20_000)]
+    for bound in (1.5, 3.0, 4.1, 7.0, 10.0):
+        share = sum(d > bound if operator == "<=" else d < bound for d in draws) / len(draws)
+        for above in (share - 0.02, share + 0.02):
+            if 0 < above < 1:
+                constraint = Constraint("latency_ms.cpu", operator, bound, above)
+                assert bool(sure_violation(constraint, readings)) == (above < share)
+
+
+def test_each_side_of_the_bar_has_its_own_spread():
+    bar = Provenance("modeled", low=0.1, high=1.1)
+    readings = Readings({"estimated_latency_ms.cpu": 1.0}, bar)
+    at_most = Constraint("latency_ms.cpu", "<=", 0.2, 0.9)
+    assert sure_violation(at_most, readings) == 0
+    at_least = Constraint("latency_ms.cpu", ">=", 1.11, 0.9)
+    assert sure_violation(at_least, readings) > 0
+
+
+def test_an_estimate_never_decides_where_that_is_wished_for():
+    never = Constraint.parse("latency_ms.cpu <= 2", reject_above=1)
+    assert sure_violation(never, estimate(300, 600)) == 0
+    assert sure_violation(never, {"latency_ms.cpu": 3.0}) == 0.5
 
 
 def test_an_estimate_without_an_error_bar_is_never_sure():

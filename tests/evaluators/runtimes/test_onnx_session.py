@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from evaluators import runtimes
+from evaluators.runtimes.onnx_session import OnnxRuntimeCudaSession
 from tests.evaluators import onnx_nets
 
 WEIGHTS = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
@@ -73,6 +74,7 @@ def test_one_thread_makes_no_pool_and_more_threads_are_taken() -> None:
 import os, sys
 import numpy as np
 from evaluators import runtimes
+from evaluators.runtimes.onnx_session import OnnxRuntimeCudaSession
 from tests.evaluators import onnx_nets
 model = onnx_nets.linear(np.ones((3, 2), np.float32)).SerializeToString()
 def threads():
@@ -165,16 +167,28 @@ def test_other_signatures(tmp_path: Path) -> None:
         runtimes.load(onnx_nets.sum_of_two().SerializeToString())
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
-def test_bad_threads(file: Path, threads: object) -> None:
-    with pytest.raises(ValueError, match="threads must be an integer of at least 1"):
-        runtimes.load(file, threads=threads)  # type: ignore[arg-type]
+@pytest.mark.parametrize("runtime", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_a_build_without_the_provider(file: Path, runtime: str) -> None:
+    provider = {"cuda": "CUDA", "tensorrt": "Tensorrt"}[runtime.partition("-")[2]]
+    with pytest.raises(ValueError, match=f"has no {provider}ExecutionProvider: pip install") as e:
+        runtimes.load(file, runtime)
+    one_line(e)
 
 
-def test_unknown_runtime(file: Path) -> None:
-    assert runtimes.names() == ["onnxruntime"]
-    message = r"unknown runtime 'onnxrutime'; did you mean 'onnxruntime'\? \(known: onnxruntime\)"
-    with pytest.raises(ValueError, match=message):
-        runtimes.load(file, runtime="onnxrutime")
-    with pytest.raises(ValueError, match="unknown runtime"):
-        runtimes.version("tflite")
+def test_a_provider_that_is_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of the GPU, with a provider that this build has."""
+    monkeypatch.setattr(OnnxRuntimeCudaSession, "provider", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaSession, "memory", "cpu")
+    session = runtimes.load(file, "onnxruntime-cuda")
+    assert (session.accelerator, session.one_thread) == ("gpu", "wall")
+    np.testing.assert_array_equal(session.run(np.ones((1, 3), np.float32)), [[9.0, 12.0]])
+
+
+def test_a_provider_that_fails_to_start(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeCudaSession, "version", classmethod(lambda cls: "onnxruntime 1"))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["CPU"])
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(ValueError, match="onnxruntime cannot use its CUDAExecutionProvider here"),
+    ):
+        runtimes.load(file, "onnxruntime-cuda")

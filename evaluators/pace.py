@@ -1,0 +1,93 @@
+"""How fast this machine is at this moment: a small fixed network, looked at again and again.
+
+A shared machine has a usual speed, and times in which a neighbour on the other hardware thread
+makes everything 1.3 to 1.5 times slower, in CPU time too and each network by another factor. They
+last from milliseconds to a minute. So they are told apart and waited for, not corrected. The usual
+speed itself drifts by a few percent in minutes, so what was seen long ago does not count.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evaluators import runtimes
+from evaluators.reference_net import reference_model
+from evaluators.timing import Call, Clock, level
+
+_WARMUPS, _CALLS = 3, 5
+_SETTLING_LOOKS = 200
+_FEWEST_LOOKS = 20
+_MEMORY_S = 300.0
+_SLOWER = 1.22
+"""Beside a large network the reference is up to 1.15 times slower than beside a small one, its
+caches being cold; on a disturbed machine it is 1.3 times slower."""
+_SWEPT_BYTES = 1 << 22
+
+
+@dataclass
+class Pace:
+    """The reference network, and how fast it was in the last minutes.
+
+    Args:
+        call: of the reference network.
+        clock: what tells the time.
+        gave_up: the last time that the usual speed was waited for, it was in vain.
+    """
+
+    call: Call
+    clock: Clock
+    gave_up: bool = False
+    _levels: deque[tuple[int, float]] = field(default_factory=deque)
+
+    @property
+    def usual_ns(self) -> float:
+        """CPU time of a call where nothing slows it down, as far as is known."""
+        return min((ns for _, ns in self._levels), default=math.inf)
+
+    def look(self) -> float:
+        """CPU time of a call of the reference network now, in nanoseconds: the best of a few."""
+        call, cpu_ns = self.call, self.clock.cpu_ns
+        for _ in range(_WARMUPS):
+            call()
+        times = [cpu_ns()]
+        for _ in range(_CALLS):
+            call()
+            times.append(cpu_ns())
+        return min(b - a for a, b in zip(times, times[1:], strict=False))
+
+    def watch(self, looks: int = _SETTLING_LOOKS) -> None:
+        """Look for a moment, with other work in between, as when networks are timed."""
+        other_work, seen = np.zeros(_SWEPT_BYTES // 4, np.float32), []
+        for _ in range(looks):
+            other_work += 1
+            seen.append(self.look())
+        self.learn(seen)
+
+    def is_usual(self, level_ns: float) -> bool:
+        """Whether these are looks at a machine that is as fast as usual, be it beside a network."""
+        return level_ns <= _SLOWER * self.usual_ns
+
+    def learn(self, looks: Sequence[float]) -> None:
+        """Take note of what was seen; a few looks alone say nothing."""
+        if len(looks) < _FEWEST_LOOKS:
+            return
+        now_ns = self.clock.wall_ns()
+        self._levels.append((now_ns, level(looks)))
+        while now_ns - self._levels[0][0] > _MEMORY_S * 1e9:
+            self._levels.popleft()
+
+
+@functools.lru_cache(maxsize=4)
+def pace(clock: Clock) -> Pace:
+    """The pace of this machine, watched for a moment; once a process."""
+    session = runtimes.load(reference_model())
+    inputs = np.random.default_rng(0).random((1, *session.input_shape), dtype=np.float32)
+    found = Pace(session.bind(inputs), clock)
+    found.watch()
+    return found
