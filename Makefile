@@ -7,7 +7,7 @@ PACKAGES := nas search_spaces strategies evaluators hw_profiles experiments
 # One thread for each numeric library: workers and tests run side by side.
 export OMP_NUM_THREADS := 1
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test test-gpu check format clean
 
 setup: $(READY)
 
@@ -22,6 +22,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
