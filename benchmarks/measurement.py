@@ -112,7 +112,7 @@ def watch(seconds: float) -> None:
     found, end = pace(SystemClock()), time.monotonic() + seconds
     while time.monotonic() < end:
         found.watch()
-        time.sleep(0.2)
+        time.sleep(2.0)
 
 
 def repeat(
@@ -126,6 +126,7 @@ def repeat(
     rows = []
     for network, latencies in zip(networks, seen, strict=True):
         times = [latency.latency_ms for latency in latencies]
+        calm = [latency.latency_ms for latency in latencies if not latency.noisy]
         rows.append(
             {
                 "what": "variation",
@@ -133,6 +134,7 @@ def repeat(
                 "network": network.path.stem,
                 "latency_ms": statistics.median(times),
                 "variation": variation(times),
+                "calm_variation": variation(calm) if len(calm) > 1 else None,
                 "wall_variation": variation([found.wall_p50_ms for found in latencies]),
                 "disturbed": sum(found.noisy for found in latencies),
                 "repeats": len(times),
@@ -193,6 +195,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values = [row["variation"] for row in mine]
         found.append(_line(f"variation, {load}", values, goal, float(np.quantile(values, 0.9))))
         found[-1]["disturbed"] = sum(row["disturbed"] for row in mine)
+        calm = [row["calm_variation"] for row in mine if row["calm_variation"] is not None]
+        if calm:
+            found.append(_line(f"undisturbed measurements, {load}", calm, None, 0.0))
         walls = [row["wall_variation"] for row in mine]
         found.append(_line(f"variation of wall p50, {load}", walls, None, 0.0))
     agreements = [row for row in rows if row["what"] == "agreement" and not row["disturbed"]]

@@ -18,12 +18,14 @@ import numpy as np
 
 from evaluators import runtimes
 from evaluators.reference_net import reference_model
-from evaluators.timing import Call, Clock, level
+from evaluators.timing import Call, Clock, level, quantile
 
 _WARMUPS, _CALLS = 3, 5
 _SETTLING_LOOKS = 200
 _FEWEST_LOOKS = 20
 _MEMORY_S = 300.0
+_USUAL_SHARE = 0.1
+"""Of what was seen in the last minutes; the very fastest would be a matter of luck."""
 _SLOWER = 1.22
 """Beside a large network the reference is up to 1.15 times slower than beside a small one, its
 caches being cold; on a disturbed machine it is 1.3 times slower."""
@@ -48,7 +50,8 @@ class Pace:
     @property
     def usual_ns(self) -> float:
         """CPU time of a call where nothing slows it down, as far as is known."""
-        return min((ns for _, ns in self._levels), default=math.inf)
+        levels = [ns for _, ns in self._levels]
+        return quantile(levels, _USUAL_SHARE) if levels else math.inf
 
     def look(self) -> float:
         """CPU time of a call of the reference network now, in nanoseconds: the best of a few."""

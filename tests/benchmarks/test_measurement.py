@@ -45,6 +45,7 @@ def test_every_network_is_measured_in_each_pass(monkeypatch: pytest.MonkeyPatch)
     assert asked == ["a", "b", "a", "b"]
     assert [row["disturbed"] for row in rows] == [0, 2]
     assert [row["variation"] for row in rows] == pytest.approx([variation([1.0, 1.1])] * 2)
+    assert [row["calm_variation"] for row in rows] == [rows[0]["variation"], None]
 
 
 def rows_of(load: str, *variations: float) -> list[dict[str, object]]:
@@ -53,6 +54,7 @@ def rows_of(load: str, *variations: float) -> list[dict[str, object]]:
             "what": "variation",
             "load": load,
             "variation": value,
+            "calm_variation": value / 2 if value < 0.05 else None,
             "wall_variation": 0.2,
             "disturbed": 0,
         }
@@ -71,10 +73,12 @@ def test_summary_says_whether_the_goals_are_met() -> None:
     assert lines["variation, as it is"]["met"] is True
     assert lines["variation, as it is"]["worst"] == 0.5
     assert lines["variation, all cores busy"]["met"] is False
+    assert lines["undisturbed measurements, all cores busy"]["networks"] == 1
+    assert lines["undisturbed measurements, as it is"]["worst"] == 0.005
     assert lines["variation of wall p50, as it is"]["met"] is None
     assert (lines["difference, other"]["networks"], lines["difference, other"]["met"]) == (2, True)
     text = table(list(lines.values()))
-    assert "MISSED" in text.splitlines()[3]
+    assert "MISSED" in text.splitlines()[4]
     assert text.count("met") == 2
 
 

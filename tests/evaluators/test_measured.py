@@ -135,14 +135,14 @@ def test_what_was_waited_for_in_vain_is_not_waited_for_again(simulate: Simulate)
     assert seconds() == pytest.approx(12.0, rel=0.1)
 
 
-def test_the_usual_speed_is_the_fastest_seen(simulate: Simulate) -> None:
+def test_the_usual_speed_is_what_proves_to_be_usual(simulate: Simulate) -> None:
     machine = simulate(net=steady(100 * US))
-    machine.slowdown = 0.8  # it was slow all the time before
-    fast = measure("net", CPU, clock=machine, rules=Rules(min_blocks=100))
+    machine.slowdown = 0.7  # it was slow all the time before
+    fast = [measure("net", CPU, clock=machine) for _ in range(9)]
     machine.slowdown = 1.0
     again = measure("net", CPU, clock=machine)
-    assert fast.latency_ms == pytest.approx(0.08)
-    assert again.latency_ms == pytest.approx(1.05 * 0.08)
+    assert [latency.latency_ms for latency in fast] == pytest.approx([0.07] * 9)
+    assert again.latency_ms == pytest.approx(1.05 * 0.07)
     assert again.noisy
 
 
