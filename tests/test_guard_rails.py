@@ -29,6 +29,7 @@ HOMES = {
     "mlflow": {"experiments"},
     "torch_pruning": {"evaluators"},
     "onnxruntime": {"evaluators"},
+    "openvino": {"evaluators"},
     "torch": {"search_spaces", "evaluators", "experiments"},
     "pydantic": {"experiments"},
 }
