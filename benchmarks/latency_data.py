@@ -7,7 +7,7 @@ The folder holds ``accel_*.csv.gz`` (Accel-NASBench: networks of the space ``mna
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,17 +152,34 @@ def column_of(name: str) -> Column | None:
     return Column(name, device, 0 if is_throughput else 1, is_throughput)
 
 
-def collections(folder: Path) -> list[Collection]:
-    """All collections of a folder.
+def columns_of(folder: Path) -> list[Column]:
+    """The measured columns of all files of a folder, of which only the first lines are read.
 
     Raises:
-        ValueError: one line when it holds none.
+        ValueError: see `collections`.
     """
+    names = [name for _, file in _files(folder) for name in _read(file, (), rows=0).columns]
+    return [column for column in map(column_of, names) if column is not None]
+
+
+def collections(folder: Path, lowerings: Sequence[str] = LOWERINGS) -> list[Collection]:
+    """All collections of a folder, their networks traced.
+
+    Args:
+        folder: that holds the files.
+        lowerings: in which the networks are wanted.
+
+    Raises:
+        ValueError: one line when it holds none, or one cannot be read.
+    """
+    return [read(file, lowerings) for read, file in _files(folder)]
+
+
+def _files(folder: Path) -> list[tuple[Callable[[Path, Sequence[str]], Collection], Path]]:
     if not folder.is_dir():
         raise ValueError(f"--data must be a folder, but {folder} is none")
-    found = []
-    for prefix, read in (("accel", _accel), ("nb201", _cells)):
-        found += [read(file) for file in sorted(folder.glob(f"{prefix}_*.csv*"))]
+    kinds = (("accel", _accel), ("nb201", _cells))
+    found = [(read, file) for name, read in kinds for file in sorted(folder.glob(f"{name}_*.csv*"))]
     if not found:
         raise ValueError(
             f"{folder} must hold accel_*.csv.gz (columns e, k, l, se) or nb201_*.csv.gz "
@@ -171,38 +188,38 @@ def collections(folder: Path) -> list[Collection]:
     return found
 
 
-def _read(file: Path, texts: Sequence[str]) -> pd.DataFrame:
+def _read(file: Path, texts: Sequence[str], rows: int | None = None) -> pd.DataFrame:
     try:
-        rows = pd.read_csv(file, dtype=dict.fromkeys(texts, str))
+        table = pd.read_csv(file, dtype=dict.fromkeys(texts, str), nrows=rows)
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     for name in texts:
-        if name not in rows:
-            raise ValueError(f"{file} must have a column {name!r}, but has {', '.join(rows)}")
-        if rows[name].isna().any():
+        if name not in table:
+            raise ValueError(f"{file} must have a column {name!r}, but has {', '.join(table)}")
+        if table[name].isna().any():
             raise ValueError(f"{file} must have text in column {name!r}, but some is missing")
-    return rows
+    return table
 
 
-def _accel(file: Path) -> Collection:
+def _accel(file: Path, lowerings: Sequence[str]) -> Collection:
     rows = _read(file, ("e", "k", "l", "se"))
     strings = list(zip(*(rows[name] for name in ("e", "k", "l", "se")), strict=True))
     task = Task("imagenet", "classification", (3, 224, 224), 1000, "accuracy", "none")
     genotypes = [mnasnet.genotype_of(*each) for each in strings]
-    tables, macs = _traced(search_spaces.create("mnasnet"), genotypes, task)
+    tables, macs = _traced(search_spaces.create("mnasnet"), genotypes, task, lowerings)
     digits = np.array([[int(digit) for digit in "".join(each)] for each in strings])
     identity = np.array(["/".join(each) for each in strings])
     baselines = {"lookup": _stage_lookup(digits)}
     return Collection("accel", rows, identity, macs, baselines, tables)
 
 
-def _cells(file: Path) -> Collection:
+def _cells(file: Path, lowerings: Sequence[str]) -> Collection:
     rows = _read(file, ("ops",))
     if "connected" in rows:
         rows = rows[rows["connected"].astype(bool)].reset_index(drop=True)
     genotypes = [cell.genotype_of(ops) for ops in rows["ops"]]
     task = Task("cifar10", "classification", (3, 32, 32), 10, "accuracy", "none")
-    tables, macs = _traced(search_spaces.create("cell"), genotypes, task)
+    tables, macs = _traced(search_spaces.create("cell"), genotypes, task, lowerings)
     digits = np.array([[int(digit) for digit in ops] for ops in rows["ops"]])
     each_edge = (digits[:, :, None] == np.arange(1, 5)).astype(float)
     counts = (digits[:, :, None] == np.arange(5)).sum(axis=1).astype(float)
@@ -225,12 +242,16 @@ def _stage_lookup(digits: NDArray[np.int64]) -> Array:
 
 
 def _traced(
-    space: search_spaces.Space, genotypes: Sequence[Mapping[str, Any]], task: Task
+    space: search_spaces.Space,
+    genotypes: Sequence[Mapping[str, Any]],
+    task: Task,
+    lowerings: Sequence[str],
 ) -> tuple[dict[str, KernelTable], Array]:
-    """The kernels of networks by lowering, and their multiply-accumulates."""
+    """The kernels of networks by lowering, and the multiply-accumulates of the fullest one."""
     if space.blocks is None:
         raise ValueError("the space must describe its networks by blocks")
-    caches = BlockCaches(LOWERINGS)
+    caches = BlockCaches(lowerings)
     workloads = [caches.workloads(space.blocks(genotype, task)) for genotype in genotypes]
-    tables = {name: tabulate([each[name] for each in workloads]) for name in LOWERINGS}
-    return tables, np.array([float(each["onnxruntime"].macs) for each in workloads])
+    tables = {name: tabulate([each[name] for each in workloads]) for name in caches.lowerings}
+    macs = [max(workload.macs for workload in each.values()) for each in workloads]
+    return tables, np.array(macs, dtype=float)

@@ -37,6 +37,7 @@ from benchmarks.latency_data import (
     Column,
     Setting,
     collections,
+    columns_of,
 )
 from evaluators.calibration import FEWEST, calibrate_table, choose_rows
 from evaluators.modeled import predict
@@ -297,17 +298,20 @@ def _line(row: Row) -> str:
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
     """The columns that are asked for."""
-    found = collections(options.data)
-    columns = [(each, column) for each in found for column in each.columns()]
-    known = {name for _, column in columns for name in (column.name, column.device)}
+    columns = columns_of(options.data)
+    known = {name for column in columns for name in (column.name, column.device)}
     for name in [*options.devices, *options.profile]:
         if name not in known:
             raise ValueError(f"no column or device {name!r} (known: {', '.join(sorted(known))})")
-    for collection, column in columns:
-        if options.devices and not {column.name, column.device} & set(options.devices):
-            continue
-        measured = collection.rows[column.name].to_numpy(dtype=float)
-        yield Case(collection, column, measured, _settings(column, options.profile))
+    asked = set(options.devices)
+    wanted = [each for each in columns if not asked or {each.name, each.device} & asked]
+    settings = {each: _settings(each, options.profile) for each in wanted}
+    lowerings = {each.load().lowering for every in settings.values() for each in every}
+    for collection in collections(options.data, tuple(sorted(lowerings))):
+        for column in collection.columns():
+            if column in settings:
+                measured = collection.rows[column.name].to_numpy(dtype=float)
+                yield Case(collection, column, measured, settings[column])
 
 
 def _settings(column: Column, told: Mapping[str, str]) -> tuple[Setting, ...]:

@@ -42,6 +42,8 @@ _CONSTANT = 0.01
 _POOL = 1000
 _ROBUST_FROM = 30
 """Networks from which on heavy tails can be told from a bad model."""
+_MOST_FOR_SETTINGS = 300
+"""Networks from which settings and error bars are found; more only take time."""
 _LEAVE_ONE_OUT, _FOLDS = 30, 10
 _BETTER = 0.99
 """A more complicated model must have less than this share of the error of a simpler one."""
@@ -239,10 +241,7 @@ def _physical(
 ) -> dict[str, Any]:
     """The record of the method ``physical``, see `evaluators.calibrated.Calibrated`."""
     problem = _Problem(profile, table, measured, batch, dtype)
-    best = problem.candidate(choose_settings(problem.components, measured, problem.anchors))
-    if len(measured) >= _ROBUST_FROM:
-        robust = problem.candidate(replace(best.settings, robust=True))
-        best = robust if robust.error < _BETTER * best.error else best
+    best = problem.some(_MOST_FOR_SETTINGS).best()
     fitted, process, floors = problem.model(best)
     return {
         "scale": problem.scale * fitted.scale,
@@ -304,12 +303,29 @@ class _Problem:
         self, profile: HardwareProfile, table: KernelTable, measured: Array, batch: int, dtype: str
     ) -> None:
         self._table, self._measured = table, measured
+        self._profile, self._about = profile, (batch, dtype)
         self._engine = engine_of(profile, batch, dtype)
         parts = components_of(table, self._engine)
         self.names = (*parts.names, CALL)
         self.components = np.column_stack([table.counts @ parts.each, parts.call_ms])
         self.anchors, self.scale = _siblings(profile, self.names)
         self.columns = {kernel: column for column, kernel in enumerate(table.kernels)}
+
+    def some(self, most: int) -> _Problem:
+        """At most so many of the networks, at random, as a problem of their own."""
+        if len(self._measured) <= most:
+            return self
+        rows = np.random.default_rng(0).permutation(len(self._measured))[:most]
+        return _Problem(self._profile, self._table[rows], self._measured[rows], *self._about)
+
+    def best(self) -> _Candidate:
+        """The settings that do best on networks left out; robust ones only if clearly better."""
+        settings = choose_settings(self.components, self._measured, self.anchors)
+        best = self.candidate(settings)
+        if len(self._measured) < _ROBUST_FROM:
+            return best
+        robust = self.candidate(replace(settings, robust=True))
+        return robust if robust.error < _BETTER * best.error else best
 
     def candidate(self, settings: Settings) -> _Candidate:
         """The better one of the models with and without a correction of the residual."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import latency_models
-from benchmarks.latency_data import Collection, Setting, collections, column_of
+from benchmarks.latency_data import LOWERINGS, Collection, Setting, collections, column_of
 from benchmarks.latency_models import Case, score, split
 from evaluators.modeled import predict
 from search_spaces import mnasnet
@@ -69,10 +69,10 @@ def _collections_once() -> Iterator[None]:
         yield
 
 
-@functools.lru_cache(maxsize=2)
-def remembered(folder: Path) -> list[Collection]:
-    """The collections of a folder, read and traced once."""
-    return collections(folder)
+@functools.lru_cache(maxsize=8)
+def remembered(folder: Path, lowerings: tuple[str, ...] = LOWERINGS) -> list[Collection]:
+    """The collections of a folder, read and traced once for all lowerings that are asked for."""
+    return collections(folder, lowerings)
 
 
 def run(data: Path, *arguments: str) -> list[dict[str, Any]]:
