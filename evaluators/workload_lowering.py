@@ -9,7 +9,8 @@ What folds into what:
   0 not at all, multiplications by 0 do; transposes and slices are carried out.
 - ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
   kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
-  their own, and all other functions are computed in float; the conversions around them are left out.
+  their own, and all other functions are computed in float; the conversions around them are left
+  out.
 - ``tflite``: batch norm, and the clipping activations, also behind an addition; what is multiplied
   by 0 is a constant and is not added; what does not reach the output is dropped, but convolutions
   that nothing reads are not (seen in the latencies of NAS-Bench-201 on phones and boards).
