@@ -24,7 +24,7 @@ from evaluators.timing import Clock, Rules, SystemClock
 from hw_profiles import host
 from nas.trials import Candidate, CandidateError, Readings
 
-FRONT_RULES = Rules(min_blocks=100, max_blocks=250)
+FRONT_RULES = Rules(min_blocks=100, max_blocks=250, patience_s=12.0)
 """For a handful of artifacts at the end: longer, because small differences are to be told apart."""
 GPU_RULES = Rules(warmups=2, block_ms=10.0, min_blocks=20, max_blocks=60)
 """Longer blocks: many calls are asked for while the first ones run, as in a loaded server."""

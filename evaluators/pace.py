@@ -76,6 +76,10 @@ class Pace:
         """Whether these are looks at a machine that is as fast as usual, be it beside a network."""
         return level_ns <= _SLOWER * self.usual_ns
 
+    def rest(self, seconds: float) -> None:
+        """Sleep until the machine may be faster again."""
+        self.clock.sleep(seconds)
+
     def learn(self, looks: Sequence[float]) -> None:
         """Take note of what was seen; a few looks alone say nothing."""
         if len(looks) < _FEWEST_LOOKS:

@@ -37,6 +37,10 @@ class Clock(Hashable, Protocol):
         """Time on the wall."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass without work."""
+        ...
+
 
 @dataclass(frozen=True)
 class SystemClock:
@@ -53,6 +57,10 @@ class SystemClock:
     def wall_ns(self) -> int:
         """Time on the wall."""
         return time.perf_counter_ns()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,10 @@ class Reference(Protocol):
         """Whether the `level` of some looks is that of a machine as fast as usual."""
         ...
 
+    def rest(self, seconds: float) -> None:
+        """Wait for better times without work."""
+        ...
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -97,6 +109,7 @@ class Rules:
             median, for every call.
         cap_s: wall seconds after which no further round begins, once a few blocks count.
         patience_s: wall seconds after which no further round begins: disturbances last for seconds.
+        rest: while it waits for a calm machine, it rests this many times as long as it works.
         slower: a look that is slower than the level of all looks by more than this factor was at
             a disturbed machine.
         waiting: so is a block whose wall time is longer than its CPU time by more than this.
@@ -108,7 +121,8 @@ class Rules:
     max_blocks: int = 150
     precision: float = 0.01
     cap_s: float = 2.5
-    patience_s: float = 12.0
+    patience_s: float = 5.0
+    rest: float = 4.0
     slower: float = 1.12
     waiting: float = 1.2
 
@@ -177,6 +191,7 @@ def interleave(
     rounds, due = 0, 1
     while True:
         rounds += 1
+        round_ns = calls[0].wall_ns()
         for timed, seen in zip(calls, samples, strict=True):
             _block(timed, seen, rules)
             after = reference.look() if reference else 0.0
@@ -187,8 +202,12 @@ def interleave(
         due = rounds + (1 if rounds < 50 else max(10, rounds // 20))
         for timed, seen in zip(calls, samples, strict=True):
             seen.judge(timed.paced, reference, rules)
-        if _is_enough(samples, (calls[0].wall_ns() - begin_ns) / 1e9, rules):
+        now_ns = calls[0].wall_ns()
+        if _is_enough(samples, (now_ns - begin_ns) / 1e9, rules):
             return samples
+        if reference and any(seen.is_disturbed for seen in samples):
+            reference.rest(rules.rest * (now_ns - round_ns) / 1e9)
+            before = reference.look()
 
 
 def _is_enough(samples: Sequence[Samples], passed_s: float, rules: Rules) -> bool:

@@ -48,6 +48,9 @@ class Machine:
     def wall_ns(self) -> int:
         return round(self._wall)
 
+    def sleep(self, seconds: float) -> None:
+        self._wall += seconds * 1e9
+
     def call(self, name: str) -> Callable[[], None]:
         def run() -> None:
             cost = self.costs[name](self._calls[name]) * self.slowdown

@@ -45,6 +45,7 @@ class Looks:
     times: list[float] = field(default_factory=list)
     slowest: float = 125.0
     before: Callable[[], object] = lambda: None
+    rest: Callable[[float], object] = lambda _: None
 
     def look(self) -> float:
         self.before()
@@ -104,12 +105,12 @@ def test_one_uncertain_call_keeps_all_going() -> None:
 
 def test_only_blocks_between_two_usual_looks_count() -> None:
     machine = machine_with(a=by_block(2 * MS, [1 + k / 100 for k in range(99)]))
-    looks = Looks([100, 100, 150, 100, 111, 113, 100])
+    looks = Looks([*[100] * 9, 150, 100, 111, 113, 100])
     rules = Rules(min_blocks=20, max_blocks=20)
     (samples,) = interleave(timed(machine, "a"), looks, rules)
     # the slower one of each pair; up to 112 counts
-    assert samples.looks_ns[:7] == [100, 150, 150, 111, 113, 113, 100]
-    counted = [2 * MS * (1 + k / 100) for k in (0, 3, *range(6, 24))]
+    assert samples.looks_ns[7:14] == [100, 150, 150, 111, 113, 113, 100]
+    counted = [2 * MS * (1 + k / 100) for k in (*range(8), 10, *range(13, 24))]
     np.testing.assert_allclose(samples.counted, counted)
 
 
@@ -125,11 +126,11 @@ def test_the_level_of_the_looks_must_be_usual(level_ns: float, disturbed: bool) 
 
 def test_every_call_is_judged_by_the_looks_next_to_it() -> None:
     machine = machine_with(a=steady(2 * MS), b=steady(3 * MS))
-    looks = Looks([100, 100, 150, 100, 100])  # before a, between, after b, ...
-    rules = Rules(min_blocks=2, max_blocks=2)
+    looks = Looks([*[100] * 5, 150, 100])  # before a, between, after b, ...
+    rules = Rules(min_blocks=4, max_blocks=4)
     a, b = interleave(timed(machine, "a", "b"), looks, rules)
-    assert a.looks_ns[:2] == [100, 150]
-    assert b.looks_ns[:2] == [150, 100]
+    assert a.looks_ns[:4] == [100, 100, 150, 100]
+    assert b.looks_ns[:4] == [100, 100, 150, 100]
 
 
 def test_a_call_that_is_not_paced_counts_always() -> None:
@@ -158,10 +159,19 @@ def test_the_cap_ends_slow_calls() -> None:
 def test_patience_waits_for_moments_that_count() -> None:
     machine = machine_with(a=steady(100 * MS))
     (none,) = interleave(timed(machine, "a"), Looks([200.0] * 999))
-    assert (len(none.counted), len(none.busy_ns)) == (0, 60)  # 12 s
+    assert (len(none.counted), len(none.busy_ns)) == (0, 25)  # 5 s
     (some,) = interleave(timed(machine, "a"), Looks([200.0] * 15))
     assert len(some.counted) == FEWEST
-    assert len(some.busy_ns) == 15 + FEWEST
+
+
+def test_it_rests_while_it_waits() -> None:
+    machine = machine_with(a=steady(100 * MS))
+    looks = Looks([200.0] * 999, rest=machine.sleep)
+    (none,) = interleave(timed(machine, "a"), looks)
+    assert (len(none.counted), len(none.busy_ns)) == (0, 6)  # a round and its rest take 1 s
+    rested_ns = machine.wall_ns() - machine.cpu_ns()
+    interleave(timed(machine, "a"), Looks(rest=machine.sleep))
+    assert machine.wall_ns() - machine.cpu_ns() == rested_ns  # it is calm
 
 
 def test_the_cap_is_in_wall_time() -> None:
@@ -169,7 +179,7 @@ def test_the_cap_is_in_wall_time() -> None:
     machine.waiting = 100.0  # a machine that hardly lets it run
     (samples,) = interleave(timed(machine, "a"), Looks())
     assert samples.counted == []
-    assert len(samples.busy_ns) == 30
+    assert len(samples.busy_ns) == 13
 
 
 def test_nothing_to_time() -> None:
