@@ -146,6 +146,22 @@ def test_perceptrons_can_be_quantized_too(tmp_path: Path):
         }
 
 
+def test_in_a_transformer_only_products_become_integers(tmp_path: Path):
+    data = digits()  # eight rows of eight pixels are the tokens
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.Sequential(nn.Flatten(1, 2), layer, nn.Flatten(), nn.Linear(64, 10))
+    path = quantized(packed(model.eval(), data, tmp_path), data)
+    nodes = onnx.load(path).graph.node
+    made = {name: node.op_type for node in nodes for name in node.output}
+    read = {name: {node.op_type for node in nodes if name in node.input} for name in made}
+    restored = {n.input[0]: n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
+    products = {"MatMul", "Gemm"}
+    quantized_nodes = [node for node in nodes if node.op_type == "QuantizeLinear"]
+    assert len(quantized_nodes) >= 8
+    for node in quantized_nodes:  # what a product reads or writes, and nothing else
+        assert made.get(node.input[0]) in products or products & read[restored[node.output[0]]]
+
+
 @pytest.mark.parametrize("config", [STATIC, DYNAMIC])
 def test_the_file_says_what_was_done_to_it(tmp_path: Path, config: QuantizeConfig):
     data = digits()
