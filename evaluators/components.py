@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from evaluators.register_tiles import RegisterTile
 from evaluators.workload import Kernel, converted
 from hw_profiles import Figure, HardwareProfile
 
@@ -155,6 +156,10 @@ class Processor:
         efficiency = profile.efficiency["memory"].value
         self._memory_bytes_s = profile.bandwidth_bytes_s["memory"].value * efficiency
         self._relaid_pixels = profile.part("relayout_pixels", math.inf)
+        self._tile: RegisterTile | None = None
+        if "tile_pixels" in profile.parts:
+            sizes = (int(profile.part(f"tile_{of}")) for of in ("channels", "pixels", "blocks"))
+            self._tile = RegisterTile(*sizes)
         self._cache_bytes, self._cache_bytes_s = 0.0, self._memory_bytes_s
         if "cache" in profile.memory_bytes:
             self._cache_bytes = profile.memory_bytes["cache"].value
@@ -223,6 +228,9 @@ class Processor:
             reduction = max(1, round(kernel.macs / math.prod(kernel.out_shape)))
             rows = _up(reduction, profile.part("systolic_rows")) / reduction
             return kernel.macs * rows * _up(outputs, profile.part("systolic_columns")) / outputs
+        is_image = kernel.op in ("conv", "depthwise") and len(kernel.in_shape) == 4
+        if self._tile and is_image and kernel.dtype not in _INTEGERS and kernel.dtype != "int8":
+            return self._tile.macs(kernel, window_of(kernel))
         tile = profile.part("tile_channels", 1)
         if kernel.op in _CONVOLUTIONS or kernel.op == "linear":
             # Fewer input channels than a tile are taken as they are: the first layer.

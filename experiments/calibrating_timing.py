@@ -20,9 +20,6 @@ from evaluators.reference_net import reference_model
 from experiments import kit_measure
 from experiments.kit_measure import COMMAND_CLOCK, MOST_PASSES, PASSES
 
-ROUNDS = 6
-"""Of one network in one pass."""
-
 Call = Callable[[], object]
 Now = Callable[[], int]
 Seen = dict[str, Any]
@@ -76,7 +73,7 @@ def _rounds(path: Path, device: Device, look: Call | None) -> list[tuple[float, 
         return [(0.0, measure(path, device).latency_ms)]
     with runtimes.load(path, device.runtime, device.threads, device.dtype) as session:
         now = _CLOCKS[session.one_thread if device.threads == 1 else "wall"]
-        return kit_measure.in_turns(look, _bound(session, device.batch), now, ROUNDS)
+        return kit_measure.in_turns(look, _bound(session, device.batch), now, kit_measure.ROUNDS)
 
 
 def _bound(session: runtimes.Session, batch: int) -> Call:

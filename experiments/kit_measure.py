@@ -34,13 +34,19 @@ from typing import Any
 
 MILLISECONDS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
 COMMAND_CLOCK = "as the command says"
-BLOCK_NS = 1e6
-WARMUPS = 2
+BLOCK_NS, LOOK_NS = 2e5, 5e4
+"""A network and the reference are timed for so long at once: disturbances come and go within
+milliseconds."""
+WARMUPS = 1
+ROUNDS = 30
+"""Of one network in one pass."""
 PASSES, MOST_PASSES = 3, 12
-ENOUGH = 8
+ENOUGH = 20
 """Rounds in good moments that make a latency."""
 NEAR = 1.2
 """The reference network at less than this multiple of its usual time: a good moment."""
+UNDISTURBED = 0.1
+"""Of the rounds in good moments; in most of the others a disturbance came in between."""
 
 
 class MeasuringError(Exception):
@@ -74,7 +80,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--folder", default=here, help="that has the manifest.json")
     parser.add_argument("--threads", type=int, default=1, help="of onnxruntime")
     parser.add_argument("--provider", default="CPUExecutionProvider", help="of onnxruntime")
-    parser.add_argument("--rounds", type=int, default=0, help="a pass [default: 6; 3 of a command]")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help=f"a pass [default: {ROUNDS}; 3 of a command]"
+    )
     parser.add_argument(
         "--command", default="", help="{model} {name} {batch} {shape} are filled in"
     )
@@ -82,7 +90,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--unit", choices=sorted(MILLISECONDS), default="ms", help="of that time")
     parser.add_argument("--again", action="store_true", help="measure everything anew")
     options = parser.parse_args()
-    options.rounds = options.rounds or (3 if options.command else 6)
+    options.rounds = options.rounds or (3 if options.command else ROUNDS)
     if options.threads < 1 or options.rounds < 1:
         parser.error("--threads and --rounds must be at least 1")
     if bool(options.command) != bool(options.pattern):
@@ -252,18 +260,20 @@ def conclude(results: dict[str, Any]) -> None:
     usual = usual_ms(results)
     for found in measured:
         good = good_ms(found, usual)
-        if len(good) >= ENOUGH or usual == 0:
-            found["latency_ms"] = quarter(good)
+        if usual == 0:  # of a command, or a GPU
+            found["latency_ms"] = quantile(good, 0.25)
+        elif len(good) >= ENOUGH:
+            found["latency_ms"] = quantile(good, UNDISTURBED)
         else:
             ratios = [own / reference for reference, own in found["rounds_ms"]]
-            found["latency_ms"] = usual * quarter(ratios)
+            found["latency_ms"] = usual * quantile(ratios, 0.25)
 
 
 def usual_ms(results: dict[str, Any]) -> float:
     """Of the reference network: as fast as it was in the best moments of most networks."""
     known = [found["rounds_ms"] for found in results["networks"].values() if "rounds_ms" in found]
     best = [min(reference for reference, _ in rounds) for rounds in known if rounds]
-    return quarter(best) if best else 0.0
+    return quantile(best, 0.25) if best else 0.0
 
 
 def good_ms(found: dict[str, Any], usual: float) -> list[float]:
@@ -401,19 +411,26 @@ def in_turns(
     now: Callable[[], int],
     rounds: int,
 ) -> list[tuple[float, float]]:
-    """Milliseconds a call of the reference and of the network, for each round."""
-    counts = [repetitions(each, now) for each in (reference, call)]
+    """Milliseconds a call of the reference and of the network, for each round.
+
+    Of the reference before and after the network it is the slower one.
+    """
+    looks = repetitions(reference, now, LOOK_NS)
+    count = repetitions(call, now, BLOCK_NS)
+    before = block(reference, looks, now)
     pairs = []
     for _ in range(rounds):
-        base = block(reference, counts[0], now)
-        pairs.append((base / 1e6, block(call, counts[1], now) / 1e6))
+        own = block(call, count, now)
+        after = block(reference, looks, now)
+        pairs.append((round(max(before, after) / 1e6, 6), round(own / 1e6, 6)))
+        before = after
     return pairs
 
 
-def repetitions(call: Callable[[], object], now: Callable[[], int]) -> int:
+def repetitions(call: Callable[[], object], now: Callable[[], int], block_ns: float) -> int:
     """How many calls fill a block, by the fastest of a few."""
     fastest = min(block(call, 1, now) for _ in range(3))
-    return max(1, min(10000, round(BLOCK_NS / max(fastest, 1.0))))
+    return max(1, min(10000, round(block_ns / max(fastest, 1.0))))
 
 
 def block(call: Callable[[], object], count: int, now: Callable[[], int]) -> float:
@@ -426,10 +443,10 @@ def block(call: Callable[[], object], count: int, now: Callable[[], int]) -> flo
     return max(now() - began, 1) / count
 
 
-def quarter(values: list[float]) -> float:
-    """The value below which a quarter of the values lies, with linear interpolation."""
+def quantile(values: list[float], share: float) -> float:
+    """The value below which this share of the values lies, with linear interpolation."""
     ordered = sorted(values)
-    place = 0.25 * (len(ordered) - 1)
+    place = share * (len(ordered) - 1)
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])

@@ -39,7 +39,7 @@ _SHARES = {
     "function_int8": 0.005,
 }
 """Attainable shares of the peaks. Functions count 8 operations an element."""
-_BLOCKS = "ONNX Runtime computes convolutions in blocks of 16 channels where there is AVX-512"
+_BLOCKS = "ONNX Runtime's convolutions: {} channels a block, tiles of {} pixels by {} blocks ({})"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ class Isa:
     pipes: int
     int8_speedup: float
     bfloat16_speedup: float
+
+    @property
+    def parts(self) -> dict[str, Figure]:
+        """How ONNX Runtime keeps the outputs of convolutions in registers."""
+        if self.lanes < 8:
+            return {"tile_channels": Figure(8, "assumption: typical block of channels")}
+        tile = (16, 6, 4) if self.lanes == 16 else (8, 3, 4)
+        source = _BLOCKS.format(*tile, self.name)
+        names = ("tile_channels", "tile_pixels", "tile_blocks")
+        return {name: Figure(size, source) for name, size in zip(names, tile, strict=True)}
 
     @property
     def flop_per_clock(self) -> int:
@@ -187,7 +197,7 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
             "op_int8": Figure(1.7e-6, _FIT),
         },
         efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
-        parts={"tile_channels": Figure(16, _BLOCKS)},
+        parts=isa.parts,
     )
 
 
