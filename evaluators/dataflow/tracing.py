@@ -62,13 +62,11 @@ class Bits:
 
     def __str__(self) -> str:
         """For a label, for example ``w2a4`` or ``w2-8a4``; ``int8`` where all are 8."""
-        weights, activations = ({8, *()} if not b else {*b.values()} for b in self._known())
-        if weights == activations == {8}:
+        weights = set(self.weights.values()) or {MAX_BITS}
+        activations = set(self.activations.values()) or {MAX_BITS}
+        if weights == activations == {MAX_BITS}:
             return "int8"
         return f"w{_range(weights)}a{_range(activations)}"
-
-    def _known(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        return self.weights, self.activations
 
 
 def circuit_of(
