@@ -26,8 +26,8 @@ from hw_profiles import HardwareProfile
 _ROUNDS = 40
 """Of prices, before options are given up."""
 _STEP = 0.6
-_WIDEST = 8192
-"""Bits of a weight stream, above which no folding is tried: no chip routes it."""
+_WIDEST = 8191
+"""Bits of a stream of weights: the widest word that Vitis HLS synthesizes."""
 
 
 @dataclass(frozen=True)
