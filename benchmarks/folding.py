@@ -16,18 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from benchmarks.folding_networks import NETWORKS, Network
+from evaluators.dataflow.combining import combined
 from evaluators.dataflow.folding import Folding, Options, budget_of, fold, options_of
 from evaluators.dataflow.model import timing
-from evaluators.dataflow.resources import NAMES
+from evaluators.dataflow.resources import NAMES, Numbers
 from hw_profiles import HardwareProfile, load
 
 DEVICES = ("pynq-z2", "zcu104", "alveo-u250")
-_INFEASIBLE = 2
-"""The status of `scipy.optimize.milp` for a question that was answered with no."""
+_NODES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,45 +78,14 @@ def optimal_period(options: Options, limits: Sequence[float], limit_s: float) ->
     return Optimum(float(periods[high]), float(periods[bound]))
 
 
-def _fits(
-    options: Options, limits: np.ndarray, period: float, limit_s: float
-) -> bool | None:
+def _fits(options: Options, limits: Numbers, period: float, limit_s: float) -> bool | None:
     """Whether options of this period fit together; None when there was no answer in time."""
-    kept = np.flatnonzero(options.cycles <= period)
-    owner = options.owner[kept]
-    kept = kept[_undominated(options.use[kept], owner)]
-    owner = options.owner[kept]
-    units = len(options.starts)
-    one_each = csr_array((np.ones(len(kept)), (owner, np.arange(len(kept)))))
-    shares = options.use[kept] / np.maximum(limits, 1e-9)
-    answer = milp(
-        c=shares.sum(axis=1),
-        integrality=np.ones(len(kept)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, np.ones(units), np.ones(units)),
-            LinearConstraint(shares.T, -np.inf, 1),
-        ],
-        options={"time_limit": limit_s, "mip_rel_gap": 1.0},
-    )
-    if answer.x is not None:
-        return True
-    return False if answer.status == _INFEASIBLE else None
-
-
-def _undominated(use: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """(options,) whether no other option of the same unit needs as little of everything."""
-    kept = np.ones(len(use), dtype=bool)
-    for unit in np.unique(owner):
-        members = np.flatnonzero(owner == unit)
-        order = members[np.lexsort((*use[members].T, use[members].sum(axis=1)))]
-        front: list[int] = []
-        for member in order:
-            if front and (use[front] <= use[member]).all(axis=1).any():
-                kept[member] = False
-            else:
-                front.append(int(member))
-    return kept
+    share = options.use / np.maximum(limits, 1e-9)
+    fast = np.flatnonzero(options.cycles <= period)
+    try:
+        return combined(share, options.owner, fast, _NODES, limit_s) is not None
+    except TimeoutError:
+        return None
 
 
 _HEAD = (

@@ -3,13 +3,15 @@
 A unit has options: every PE that divides its outputs and SIMD that divides its weights, multipliers
 of LUTs or DSP slices, weights in LUTs, block RAMs or UltraRAMs. The period is found by bisection
 over the cycles that options have. Whether options for all units fit together is answered by prices:
-each unit takes its cheapest option among those that are fast enough, what is over the budget gets
-dearer, until all is within it; single swaps mend what is left. Then every unit that is not the
-slowest is made as small as the period allows.
+each unit takes its cheapest option among those that are fast enough, and what is over the budget
+gets dearer, until all is within it; where prices do not settle it, a small integer program does
+(`evaluators.dataflow.combining`). Then every unit that is not the slowest is made as small as the
+period allows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.dataflow import cycles, resources, stream
+from evaluators.dataflow.combining import combined
 from evaluators.dataflow.resources import MEMORIES, MULTIPLIERS, NAMES, Numbers
 from evaluators.dataflow.units import INPUT, MATRIX, Circuit, Unit
 from hw_profiles import HardwareProfile
@@ -26,6 +29,8 @@ from hw_profiles import HardwareProfile
 _ROUNDS = 40
 """Of prices, before options are given up."""
 _STEP = 0.6
+_NODES = 200
+"""Of the integer program's tree; a number, not a time, so that the answer is always the same."""
 _WIDEST = 8191
 """Bits of a stream of weights: the widest word that Vitis HLS synthesizes."""
 
@@ -88,7 +93,7 @@ def budget_of(profile: HardwareProfile) -> dict[str, float]:
     for name in NAMES:
         there = profile.part(name, 0.0 if name == "uram" else None)
         share = profile.part(shares.get(name, f"usable_{name}"), 0.0 if name == "uram" else None)
-        found[name] = there * share
+        found[name] = float(math.floor(there * share + 1e-6))
     return found
 
 
@@ -165,17 +170,22 @@ class _Search:
         """(units,) options whose cycles are at most the period, or None where none were found."""
         slow = self._options.cycles > period
         prices = np.ones(len(self._limits))
-        best, least = None, np.inf
+        if self._least(~slow).max() > 1 + 1e-9:
+            return None
         for _ in range(_ROUNDS):
             chosen = self._cheapest(prices, slow)
             over = self._share[chosen].sum(axis=0)
-            if over.max() <= 1:
+            if over.max() <= 1 + 1e-9:
                 return chosen
-            if over.max() < least:
-                best, least = chosen, float(over.max())
             prices = prices * np.exp(_STEP * np.clip(over - 1, -1, 2))
             prices /= prices.max()
-        return None if best is None else self._mended(best, slow)
+        return combined(self._share, self._owner, np.flatnonzero(~slow), _NODES)
+
+    def _least(self, fast: NDArray[np.bool_]) -> Numbers:
+        """(resources,) what is needed of each one at the very least."""
+        share = np.where(fast[:, None], self._share, np.inf)
+        least: Numbers = np.minimum.reduceat(share, self._options.starts).sum(axis=0)
+        return least
 
     def least_over(self, period: float) -> Numbers:
         """(resources,) what the cheapest options of this period need, in shares of the budget."""
@@ -191,7 +201,7 @@ class _Search:
         ends = np.append(self._options.starts[1:], len(cost))
         for unit, (start, end) in enumerate(zip(self._options.starts, ends, strict=True)):
             others = total - self._share[chosen[unit]]
-            fits = (others + self._share[start:end] <= 1 + 1e-12).all(axis=1) & fast[start:end]
+            fits = (others + self._share[start:end] <= 1 + 1e-9).all(axis=1) & fast[start:end]
             best = start + int(np.argmin(np.where(fits, cost[start:end], np.inf)))
             if cost[best] < cost[chosen[unit]]:
                 chosen[unit] = best
@@ -203,25 +213,6 @@ class _Search:
         least = np.minimum.reduceat(cost, self._options.starts)
         first = np.flatnonzero(cost == least[self._owner])
         return first[np.unique(self._owner[first], return_index=True)[1]]
-
-    def _mended(
-        self, chosen: NDArray[np.int64], slow: NDArray[np.bool_]
-    ) -> NDArray[np.int64] | None:
-        """Swap one option at a time, each time the one that takes most of what is over."""
-        chosen = chosen.copy()
-        total = self._share[chosen].sum(axis=0)
-        for _ in range(2 * len(chosen)):
-            after = total - self._share[chosen][self._owner] + self._share
-            over = np.maximum(after - 1, 0).sum(axis=1)
-            over[slow] = np.inf
-            best = int(np.argmin(over))
-            if over[best] >= np.maximum(total - 1, 0).sum() - 1e-12:
-                return None
-            total = after[best]
-            chosen[self._owner[best]] = best
-            if total.max() <= 1:
-                return chosen
-        return None
 
 
 def _too_large(search: _Search, period: float, limits: Numbers, device: str) -> str:
@@ -244,7 +235,7 @@ def _folding(
     return Folding(
         circuit=circuit.folded(pairs),
         period_cycles=float(options.cycles[chosen].max()),
-        used={name: float(np.ceil(amount)) for name, amount in zip(NAMES, used, strict=True)},
+        used={name: float(amount) for name, amount in zip(NAMES, used, strict=True)},
         budget=dict(budget),
         multipliers=tuple([MULTIPLIERS[options.styles[i, 0]] for i in units]),
         memories=tuple([MEMORIES[options.styles[i, 1]] for i in units]),
@@ -291,7 +282,7 @@ def _unit_options(unit: Unit) -> _Columns:
         cost = resources.of_unit(
             unit, pe.astype(float), simd.astype(float), MULTIPLIERS[multipliers], MEMORIES[memory]
         )
-        tables.append(np.column_stack([np.broadcast_to(each, len(pe)) for each in cost]))
+        tables.append(np.ceil(np.column_stack([np.broadcast_to(each, len(pe)) for each in cost])))
     count = len(styles)
     chosen = np.repeat(np.array(styles), len(pe), axis=0)
     return (
@@ -304,7 +295,7 @@ def _unit_options(unit: Unit) -> _Columns:
 
 
 def _fifo_options(bits: float) -> _Columns:
-    parts = [np.column_stack(resources.fifo(bits, in_blocks)) for in_blocks in (False, True)]
+    parts = [np.ceil(np.column_stack(resources.fifo(bits, in_blocks))) for in_blocks in (False, True)]
     ones = np.ones(2, dtype=np.int64)
     return np.zeros(2), np.concatenate(parts), ones, ones, np.zeros((2, 2), dtype=np.int64)
 
