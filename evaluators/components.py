@@ -62,6 +62,7 @@ class Demand:
         spills: what it works on does not fit into the memory on the chip.
         relaid: its images are so large that the compiler changes their layout.
         function_s: of the function that it applies to what it writes.
+        scattered_s: for what it fetches of the memory and does not use.
     """
 
     kind: str
@@ -72,11 +73,13 @@ class Demand:
     spills: bool = False
     relaid: bool = False
     function_s: float = 0.0
+    scattered_s: float = 0.0
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
-        return max(self.compute_s + self.function_s, self.activations_s + self.weights_s)
+        moving_s = self.activations_s + self.weights_s + self.scattered_s
+        return max(self.compute_s + self.function_s, moving_s)
 
     @property
     def binds(self) -> str:
@@ -101,7 +104,9 @@ class Demand:
             found[f"{self.kind}.compute"] = self.compute_s
         if self.function_s:
             found["fused"] = self.function_s
-        if self.spills:
+        if self.scattered_s:
+            found[f"{self.moves}.scattered"] = self.scattered_s
+        elif self.spills:
             found[f"{self.moves}.spill"] = self.activations_s
         if self.relaid and plain not in ("add", "pool"):
             found[f"{self.moves}.relayout"] = self.activations_s
@@ -268,8 +273,9 @@ class ConvolutionEngine:
             moved = 2 * outputs  # a factor a channel
         # What gates a tensor reads it to the end before the first element is put out.
         spills = (moved if one.macs or one.op == "add" else 2 * inputs) > self._chip_bytes
-        if spills and one.op == "mul":
-            moved *= self._scattered
+        if one.op == "add":  # the newest summand is on the chip, and the sum takes its place
+            moved = inputs * max(1.0, sources - 1)
+        unused = moved * (self._scattered - 1) if spills and one.op == "mul" else 0.0
         return Demand(
             kind=class_of(one),
             compute_s=self._cycles(one) / self._profile.clock_hz.value * self._batch,
@@ -278,6 +284,7 @@ class ConvolutionEngine:
             overhead_s=self._profile.overhead_s["op"].value,
             spills=spills,
             relaid=spills and math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+            scattered_s=unused / self._bytes_s * self._batch,
         )
 
     def call_s(self, kernel: Kernel) -> float:
