@@ -63,6 +63,7 @@ class Demand:
         spills: what it works on does not fit into the memory on the chip.
         relaid: its images are so large that the compiler changes their layout.
         function_s: of the function that it applies to what it writes.
+        scattered_s: for what it fetches of the memory and does not use.
     """
 
     kind: str
@@ -73,11 +74,13 @@ class Demand:
     spills: bool = False
     relaid: bool = False
     function_s: float = 0.0
+    scattered_s: float = 0.0
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
-        return max(self.compute_s + self.function_s, self.activations_s + self.weights_s)
+        moving_s = self.activations_s + self.weights_s + self.scattered_s
+        return max(self.compute_s + self.function_s, moving_s)
 
     @property
     def binds(self) -> str:
@@ -102,7 +105,9 @@ class Demand:
             found[f"{self.kind}.compute"] = self.compute_s
         if self.function_s:
             found["fused"] = self.function_s
-        if self.spills:
+        if self.scattered_s:
+            found[f"{self.moves}.scattered"] = self.scattered_s
+        elif self.spills:
             found[f"{self.moves}.spill"] = self.activations_s
         if self.relaid and plain not in ("add", "pool"):
             found[f"{self.moves}.relayout"] = self.activations_s
@@ -244,7 +249,9 @@ class ConvolutionEngine:
 
     A clock takes ``pixels x input channels x output channels`` multiply-accumulates of a dense
     convolution, and a vector of channels for a few pixels of a depthwise one; pooling, products and
-    sums go through the depthwise engine a vector at a time.
+    sums go through the depthwise engine a vector at a time. A gate multiplies all pixels of a vector
+    of channels by the same factors: of a tensor that is not on the chip it fetches vector by vector,
+    and uses only that part of each burst of the memory.
 
     Args:
         profile: of the device, lowered for ``dpu``.
@@ -262,6 +269,7 @@ class ConvolutionEngine:
         self._bytes_s = profile.bandwidth_bytes_s["memory"].value
         self._chip_bytes = profile.memory_bytes["cache"].value
         self._relaid_pixels = profile.part("relayout_pixels", math.inf)
+        self._scattered = profile.part("scattered_gate", 1.0)
 
     def demand(self, kernel: Kernel) -> Demand:
         """Of one execution."""
@@ -273,6 +281,9 @@ class ConvolutionEngine:
             moved = 2 * outputs  # a factor a channel
         # What gates a tensor reads it to the end before the first element is put out.
         spills = (moved if one.macs or one.op == "add" else 2 * inputs) > self._chip_bytes
+        if one.op == "add":  # the newest summand is on the chip, and the sum takes its place
+            moved = inputs * max(1.0, sources - 1)
+        unused = moved * (self._scattered - 1) if spills and one.op == "mul" else 0.0
         return Demand(
             kind=class_of(one),
             compute_s=self._cycles(one) / self._profile.clock_hz.value * self._batch,
@@ -281,6 +292,7 @@ class ConvolutionEngine:
             overhead_s=self._profile.overhead_s["op"].value,
             spills=spills,
             relaid=spills and math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+            scattered_s=unused / self._bytes_s * self._batch,
         )
 
     def call_s(self, kernel: Kernel) -> float:

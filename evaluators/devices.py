@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from hw_profiles import HardwareProfile
 
-METHODS = ("measured", "modeled")
+METHODS = ("measured", "modeled", "fpga_dataflow")
+ESTIMATED_FIRST = ("measured", "fpga_dataflow")
+"""Methods before which the quick model of the profile gives an estimate."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Device:
     Args:
         alias: what the config calls it; the last part of metric names such as ``latency_ms.cpu``.
         profile: what is known of the hardware.
-        method: ``measured`` (timed on it) or ``modeled`` (computed from its profile).
+        method: ``measured`` (timed on it), ``modeled`` (computed from its profile), or
+            ``fpga_dataflow`` (the same for a streaming circuit that is folded for it).
         runtime: that runs the artifact, or is assumed to.
         dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured;
             else what float32 is computed in, for example ``bfloat16`` with ``openvino``.
@@ -46,6 +49,11 @@ class Device:
                 f"the method of device {self.alias} must be one of {', '.join(METHODS)}, "
                 f"but got {self.method!r}"
             )
+        if self.method == "fpga_dataflow" and self.profile.lowering != "dataflow":
+            raise ValueError(
+                f"fpga_dataflow needs an fpga that is lowered as dataflow, but {self.profile.name} "
+                f"is a {self.profile.kind} lowered as {self.profile.lowering}"
+            )
         for what, value in (("batch", self.batch), ("threads", self.threads)):
             if value < 1:
                 raise ValueError(
@@ -69,8 +77,8 @@ class Device:
 
     @property
     def modeled_metric(self) -> str:
-        """The metric that a model gives: an estimate where the latency itself is measured."""
-        prefix = "estimated_" if self.method == "measured" else ""
+        """The metric that the quick model gives: an estimate where the latency comes later."""
+        prefix = "estimated_" if self.method in ESTIMATED_FIRST else ""
         return f"{prefix}latency_ms.{self.alias}"
 
 

@@ -180,6 +180,34 @@ def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
         rules: of the runtime.
         entry: what made the input of a part.
     """
+    lowering, recording, live = _lowered(recording, rules, entry)
+    roles = {recording.nodes[n].role for n in live if INPUT in recording.nodes[n].inputs}
+    return Lowered(
+        kernels=lowering.in_order(),
+        peak_bytes=lowering.peak_bytes(recording),
+        tail=lowering.tail(recording.outputs),
+        looks_back=lowering.is_read_once and roles != {"mac"},
+        apart=lowering.reads_input and not lowering.changes_entry,
+    )
+
+
+def ordered(recording: Recording, rules: Rules) -> list[tuple[Node, tuple[int, ...]]]:
+    """The nodes that remain as kernels in order, each with the places of those that it reads.
+
+    Args:
+        recording: of a whole network.
+        rules: of the runtime.
+
+    Returns:
+        With `INPUT` for the network's input. What reads a constant does not name it.
+    """
+    return _lowered(recording, rules, START)[0].edges()
+
+
+def _lowered(
+    recording: Recording, rules: Rules, entry: Tail
+) -> tuple[_Lowering, Recording, set[int]]:
+    """The kernels, what is left of the recording, and the nodes in it that count."""
     if rules.integers:
         recording = on_integers(recording)
     if not rules.repeats:
@@ -195,17 +223,10 @@ def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
         live = set(range(len(nodes)))
     readers = Counter(source for n in live for source in nodes[n].inputs)
     readers.update(recording.outputs)
-    lowering = _Lowering(rules, readers, entry)
+    lowering = _Lowering(rules, readers, entry, reads_input)
     for n in sorted(live):
         lowering.add(n, nodes[n])
-    roles = {nodes[n].role for n in live if INPUT in nodes[n].inputs}
-    return Lowered(
-        kernels=lowering.in_order(),
-        peak_bytes=lowering.peak_bytes(recording),
-        tail=lowering.tail(recording.outputs),
-        looks_back=readers[INPUT] == 1 and roles != {"mac"},
-        apart=reads_input and not lowering.changes_entry,
-    )
+    return lowering, recording, live
 
 
 def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
@@ -225,8 +246,11 @@ def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
 class _Lowering:
     """Kernels so far, and which of them computes what each node puts out."""
 
-    def __init__(self, rules: Rules, readers: Mapping[int, int], entry: Tail) -> None:
-        self.changes_entry = False
+    def __init__(
+        self, rules: Rules, readers: Mapping[int, int], entry: Tail, reads_input: bool
+    ) -> None:
+        self.changes_entry, self.reads_input = False, reads_input
+        self.is_read_once = readers.get(INPUT, 0) == 1
         self._rules, self._readers, self._entry = rules, readers, entry
         self._kernels: dict[int, Node] = {}
         self._made_by = {INPUT: INPUT}
@@ -235,6 +259,7 @@ class _Lowering:
         self._stage = {INPUT: entry.stage}
         self._blocked = {INPUT: entry.blocked}
         self._reads: dict[int, set[int]] = {}
+        self._sources: dict[int, list[int]] = {}
         self._runs_at: dict[int, int] = {}
 
     def add(self, n: int, node: Node) -> None:
@@ -255,6 +280,16 @@ class _Lowering:
         """The kernels."""
         order = sorted(self._kernels, key=lambda host: self._runs_at[host])
         return tuple([self._kernels[host] for host in order])
+
+    def edges(self) -> list[tuple[Node, tuple[int, ...]]]:
+        """The kernels, each with the places of those that it reads."""
+        order = sorted(self._kernels, key=lambda host: self._runs_at[host])
+        place = {host: at for at, host in enumerate(order)} | {INPUT: INPUT}
+        found = []
+        for host in order:
+            sources = [source for source in self._sources[host] if source != _CONSTANT]
+            found.append((self._kernels[host], tuple([place[source] for source in sources])))
+        return found
 
     def tail(self, outputs: tuple[int, ...]) -> Tail:
         """What made the output."""
@@ -292,6 +327,7 @@ class _Lowering:
         self._kernels[n], self._op[n], self._blocked[n] = node, node.op, blocked
         self._stage[n] = _CLOSED if node.op == "batch_norm" and not blocked else _BARE
         self._reads[n], self._runs_at[n] = {s for s in sources if s != _CONSTANT}, n
+        self._sources[n] = sources
 
     def _fold(self, n: int, node: Node, host: int, sources: list[int]) -> None:
         if node.role in ("norm", "scale", "zero"):
@@ -305,6 +341,7 @@ class _Lowering:
             self._kernels[host] = _with_sum(self._kernels[host], node)
             self._stage[host] = _SUMMED
             self._reads[host].update(source for source in sources if source != host)
+            self._sources[host] += [source for source in sources if source != host]
             self._runs_at[host] = n
 
     def _add_bias(self, host: int) -> None:

@@ -46,6 +46,7 @@ _OPS = {
     "_adaptive_avg_pool2d": "pool",
     "adaptive_max_pool2d": "pool",
 }
+_POOLS = frozenset({"max_pool2d_with_indices", "avg_pool2d"})
 
 
 def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
@@ -208,6 +209,17 @@ def multiplies(
         query, key, value = args[0].shape, args[1].shape, args[2].shape
         return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]), "attention"
     return 0, ""
+
+
+def geometry_of(name: str, args: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
+    """(window, stride, padding) of a convolution or a pooling; empty of anything else."""
+    if name == "convolution":
+        return tuple(args[1].shape[2:]), tuple(args[3]), tuple(args[4])
+    if name not in _POOLS:
+        return ()
+    window = tuple(args[1])
+    stride = tuple(args[2]) if len(args) > 2 and args[2] else window
+    return window, stride, tuple(args[3]) if len(args) > 3 else (0,) * len(window)
 
 
 def _convolution(args: tuple[Any, ...], made: torch.Tensor) -> tuple[int, str]:

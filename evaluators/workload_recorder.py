@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evaluators.workload_ops import multiplies, op_of, role_of, shaped
+from evaluators.workload_ops import geometry_of, multiplies, op_of, role_of, shaped
 from nas.trials import CandidateError
 
 INPUT = -1
@@ -37,6 +38,9 @@ class Node(NamedTuple):
         bias: it adds a vector of weights.
         same: nodes that have it in common and read the same compute the same; None: unknown.
         fused: the function that has become a part of it and costs something.
+        geometry: (window, stride, padding) of a convolution or a pooling, each with a number for
+            each axis; empty where it is not known.
+        scope: the submodule that ran it, where that was asked for.
     """
 
     name: str
@@ -53,6 +57,8 @@ class Node(NamedTuple):
     bias: bool
     same: Hashable = None
     fused: str = ""
+    geometry: tuple[tuple[int, ...], ...] = ()
+    scope: str = ""
 
 
 class Recording(NamedTuple):
@@ -69,18 +75,26 @@ class Recording(NamedTuple):
     input_shape: tuple[int, ...]
 
 
-def record(module: torch.nn.Module, input_shape: Sequence[int]) -> Recording:
+def record(
+    module: torch.nn.Module, input_shape: Sequence[int], scopes: bool = False
+) -> Recording:
     """The operations of one forward pass in inference mode; no weight is read.
 
     Args:
         module: is left as it is.
         input_shape: with batch.
+        scopes: note which submodule runs each operation.
 
     Raises:
         CandidateError: the shapes do not fit together, the control flow depends on data, or the
             module raises anything else; with the submodule and the operation where it did.
     """
-    with _inference(module), torch.no_grad(), _Recorder() as recorder:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_inference(module))
+        stack.enter_context(torch.no_grad())
+        recorder = stack.enter_context(_Recorder())
+        if scopes:
+            stack.enter_context(_followed(module, recorder))
         data = recorder.start(tuple(input_shape))
         try:
             result = module(data)
@@ -102,6 +116,32 @@ def _what_failed(module: torch.nn.Module, operation: str, error: Exception) -> s
     what = (str(error).strip().splitlines() or [type(error).__name__])[0]
     place = f" at {where}" if where else ""
     return f"cannot be traced{place}: {f'{operation}: ' if operation else ''}{what}"
+
+
+@contextmanager
+def _followed(module: torch.nn.Module, recorder: _Recorder) -> Iterator[None]:
+    """Within, the recorder knows which submodule is running."""
+    running: list[str] = []
+
+    def follow(part: torch.nn.Module, name: str) -> None:
+        def enter(*_: Any) -> None:
+            running.append(recorder.scope)
+            recorder.scope = name
+
+        def leave(*_: Any) -> None:
+            recorder.scope = running.pop()
+
+        handles.append(part.register_forward_pre_hook(enter))
+        handles.append(part.register_forward_hook(leave))
+
+    handles: list[Any] = []
+    try:
+        for name, part in module.named_modules():
+            follow(part, name)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
@@ -148,6 +188,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.made_by: dict[int, int] = {}
         self.running = ""
+        self.scope = ""
         self._empty: dict[int, torch.Tensor] = {}
         self._alive: list[Any] = []
 
@@ -237,6 +278,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weight_elements=sum([t.numel() for t in constants if macs or t.numel() > 1]),
             bias=len(constants) > 1,
             same=None if constants else (name, repr([v for v in args if _is_plain(v)])),
+            geometry=geometry_of(name, args),
+            scope=self.scope,
         )
         for tensor in made:
             self._alive.append(tensor)

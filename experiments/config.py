@@ -30,7 +30,10 @@ from nas.registry import unknown
 
 __all__ = ["ConfigError", "ExperimentConfig", "dump_yaml", "load_config", "shipped_names"]
 
-DEVICE_METRICS = ("latency_ms", "wall_ms", "estimated_latency_ms", "energy_mj", "lut", "fits")
+DEVICE_METRICS = (
+    *("latency_ms", "wall_ms", "estimated_latency_ms", "energy_mj"),
+    *("lut", "ff", "bram18", "dsp", "fits"),
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]

@@ -16,8 +16,8 @@ from pydantic import (
 from nas.objectives import REJECT_ABOVE, Objective
 from nas.registry import unknown
 
-METHODS = ("measured", "modeled")
-LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_dataflow", "fpga_rtl", "fpga_dpu")
+METHODS = ("measured", "modeled", "fpga_dataflow")
+LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_rtl", "fpga_dpu")
 RESULTS_PER_REJECTED = 10
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -122,6 +122,15 @@ class DeviceConfig(Section):
             name = "runtime" if len(self.runtimes) > 1 else "dtype"
             raise ValueError(
                 f"{name} may be a list only where the method is measured, but it is {self.method}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_bits_of_its_own(self) -> DeviceConfig:
+        if self.method == "fpga_dataflow" and self.dtypes not in (("",), ("int8",)):
+            raise ValueError(
+                "dtype must be left out where the method is fpga_dataflow, whose bit-widths are "
+                f"those of the network, but got {self.dtype!r}"
             )
         return self
 

@@ -20,6 +20,7 @@ from experiments.wiring import (
     build_task,
     check_deployments,
     check_metrics,
+    circuit_evaluators,
     measure_evaluators,
     score_evaluators,
     screen_evaluators,
@@ -106,7 +107,12 @@ class Parts:
         data, devices, space = build_task(config), build_devices(config), build_space(config)
         choices, meters = all_choices(config, space), measure_evaluators(devices)
         check_deployments(config, devices)
-        provided = [*screen_evaluators(devices), *score_evaluators(data), *meters.values()]
+        provided = [
+            *screen_evaluators(devices),
+            *circuit_evaluators(devices, data.task),
+            *score_evaluators(data),
+            *meters.values(),
+        ]
         names = [name for evaluator in provided for name in evaluator.provides]
         check_metrics(config, [*names, *WORKER_METRICS])
         return cls(
@@ -133,7 +139,7 @@ class CandidatePipeline:
         self._parts = parts
         self._training = parts.training.to_json()
         self.refusal = ""
-        names = [] if parts.screen.is_fast else [("screen", "")]
+        names = [] if parts.screen.is_enough else [("screen", "")]
         names += [("train", ""), ("score", "")]
         names += [(f"measure.{alias}", needs) for alias, needs in parts.meters.items()]
         self.stages: Sequence[Stage] = [
@@ -147,7 +153,7 @@ class CandidatePipeline:
         return Candidate(genotype, trained, candidate_key(genotype, trained), repeat)
 
     def screen(self, candidate: Candidate) -> Readings:
-        """See `Screen`; nothing yet where the first stage screens."""
+        """See `Screen`; nothing yet where all of it is left to the first stage."""
         return self._parts.screen(candidate) if self._parts.screen.is_fast else Readings()
 
     def known(self, genotype: Genotype) -> Readings:

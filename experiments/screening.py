@@ -9,8 +9,7 @@ from typing import Any
 import evaluators.compression as compression
 from evaluators.devices import Device
 from experiments.deployments import deployed
-from experiments.wiring import screen_evaluators
-from nas.choices import Genotype
+from experiments.wiring import circuit_evaluators, screen_evaluators
 from nas.keys import seed_of
 from nas.protocols import Evaluator
 from nas.task import Task
@@ -22,7 +21,8 @@ class Screen:
 
     Spaces that give their blocks are screened from cached kernels in about a millisecond. The
     networks of others are built, pruned in shape and traced, which runs the user's code: that is
-    left to a worker, since it may crash or hang.
+    left to a worker, since it may crash or hang. So is what takes longer than a strategy can wait
+    for each of its thousands of candidates, see `thorough`.
 
     Args:
         space: whose networks are screened.
@@ -39,6 +39,8 @@ class Screen:
         self._devices = tuple(devices)
         self._evaluators: dict[tuple[Device, ...], list[Evaluator]] = {}
         self.is_fast = getattr(space, "blocks", None) is not None
+        self._circuits = circuit_evaluators(devices, task)
+        self.is_enough = self.is_fast and not self._circuits
         self._caches = BlockCaches(
             ["onnxruntime", *(name for device in devices for name in lowerings_on(device))]
         )
@@ -55,7 +57,7 @@ class Screen:
             blocks = self._space.blocks(architecture, self._task, config.keep)
             workload = self._caches.workloads(blocks)
         else:
-            workload = self._traced(candidate, architecture, config)
+            workload = self._traced(candidate)
         devices = tuple([deployed(device, chosen) for device in self._devices])
         if devices not in self._evaluators:
             self._evaluators[devices] = screen_evaluators(devices)
@@ -67,16 +69,34 @@ class Screen:
                 _widen(readings, device)
         return readings
 
-    def _traced(
-        self, candidate: Candidate, architecture: Genotype, config: compression.PruneConfig
-    ) -> dict[str, Any]:
-        from evaluators.training import seeded
+    def thorough(self, candidate: Candidate) -> Readings:
+        """What is left to a worker: circuits, which are folded, and all that is not fast.
+
+        Raises:
+            CandidateError: for what cannot be built, or fits a device at no folding.
+        """
+        readings = Readings() if self.is_fast else self(candidate)
+        if self._circuits:
+            candidate = replace(candidate, module=self._module(candidate))
+        for evaluator in self._circuits:
+            readings = readings.merged(evaluator.evaluate(candidate))
+        return readings
+
+    def _traced(self, candidate: Candidate) -> dict[str, Any]:
         from evaluators.workload import traces
 
+        module = self._module(candidate)
+        return traces(module, (1, *self._task.input_shape), self._caches.lowerings)
+
+    def _module(self, candidate: Candidate) -> Any:
+        """The untrained network in the shape that pruning leaves."""
+        from evaluators.training import seeded
+
+        architecture, chosen = compression.split(candidate.genotype)
+        config = compression.PruneConfig.from_genotype(chosen, self._align)
         with seeded(seed_of(candidate.training_key, "init")):
             module = self._space.build(architecture, self._task)
-        module = compression.reshape(module, config, self._task)
-        return traces(module, (1, *self._task.input_shape), self._caches.lowerings)
+        return compression.reshape(module, config, self._task)
 
 
 def _widen(readings: Readings, device: Device) -> None:

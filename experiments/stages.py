@@ -171,7 +171,7 @@ class Worker:
             return kept
         name, _, device = stage.partition(".")
         if name == "screen":
-            result = StageResult(self._screen(candidate))
+            result = StageResult(self._screen.thorough(candidate))
         elif name == "train":
             result = self._train(candidate)
         elif name == "score":

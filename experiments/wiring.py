@@ -17,6 +17,7 @@ from hw_profiles import load as load_profile
 from nas.choices import Choice, Genotype, check_choices, enumerate_genotypes
 from nas.protocols import Evaluator, SearchSpace
 from nas.registry import unknown
+from nas.task import Task
 from nas.trials import Candidate
 
 WORKER_METRICS = ("float_accuracy",)
@@ -95,6 +96,15 @@ def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
     """What is found out before training: complexity, and the latency model of each device."""
     modeled = [evaluators.create("modeled_latency", device=device) for device in devices]
     return [evaluators.create("complexity"), *modeled]
+
+
+def circuit_evaluators(devices: Iterable[Device], task: Task) -> list[Evaluator]:
+    """What is found out before training too, but takes longer: the circuit of a network."""
+    return [
+        evaluators.create(device.method, device=device, input_shape=task.input_shape)
+        for device in devices
+        if device.method == "fpga_dataflow"
+    ]
 
 
 def score_evaluators(data: TaskData, devices: Sequence[Device] = ()) -> list[Evaluator]:

@@ -103,14 +103,14 @@ def sure_violation(constraint: Constraint, screened: Mapping[str, float]) -> flo
     """How far what is known before training violates a constraint for sure; 0.0 if it may not.
 
     A metric that is itself known (counted, or modeled for a modeled device) decides alone. Where
-    `Readings` say that it is an estimate of what will be measured (there is a provenance of
-    ``estimated_<metric>``), it does so if the probability of a violation is above
+    `Readings` say that it is an estimate of what comes later (there is a provenance of
+    ``estimated_<metric>``, and none of the metric), it does so if the probability of a violation is above
     ``constraint.reject_above``: an estimate that is a little off must not close a part of the
     space. By default that is where even the near end of the 90 % error bar violates.
     """
     metric, estimated = constraint.metric, f"{ESTIMATED}{constraint.metric}"
     provenance = screened.provenance if isinstance(screened, Readings) else {}
-    if estimated not in provenance:
+    if estimated not in provenance or metric in provenance:
         return constraint.violation(screened) or 0.0
     at_most = constraint.operator == "<="
     share = 1 - constraint.reject_above if at_most else constraint.reject_above
