@@ -16,6 +16,7 @@ _REGISTRY = Registry(
     {
         "accuracy": "evaluators.scoring:Accuracy",
         "complexity": "evaluators.complexity:Complexity",
+        "fpga_rtl": "evaluators.rtl.latency:FpgaRtl",
         "measured_latency": "evaluators.measured:MeasuredLatency",
         "modeled_latency": "evaluators.modeled:ModeledLatency",
         "robustness": "evaluators.scoring:Robustness",

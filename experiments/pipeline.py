@@ -106,7 +106,7 @@ class Parts:
         data, devices, space = build_task(config), build_devices(config), build_space(config)
         choices, meters = all_choices(config, space), measure_evaluators(devices)
         check_deployments(config, devices)
-        provided = [*screen_evaluators(devices), *score_evaluators(data), *meters.values()]
+        provided = [*screen_evaluators(devices), *score_evaluators(data, devices), *meters.values()]
         names = [name for evaluator in provided for name in evaluator.provides]
         check_metrics(config, [*names, *WORKER_METRICS])
         return cls(
