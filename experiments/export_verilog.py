@@ -91,9 +91,7 @@ def _checks(trial: Trial, device: Device, circuit: Circuit, simulated: Simulated
     wrong, vectors = simulated.mismatches, simulated.vectors
     return [
         Check("estimated LUTs", lut, circuit.lut, lut == circuit.lut, "equal"),
-        Check(
-            "mismatches", 0, wrong, simulated.bit_exact, f"none in {vectors} simulated vectors"
-        ),
+        Check("mismatches", 0, wrong, simulated.bit_exact, f"none in {vectors} simulated vectors"),
         Check("cycles", cycles, simulated.cycles, cycles == simulated.cycles, "equal, simulated"),
     ]
 

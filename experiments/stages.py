@@ -35,7 +35,6 @@ from nas.keys import candidate_key, seed_of
 from nas.protocols import StageResult
 from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings, Trial
 
-
 _DTYPES = {"none": "float32", "qat": "fixed"}
 """Of the artifact, by the scheme; int8 for the others."""
 

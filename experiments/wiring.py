@@ -59,9 +59,7 @@ def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
     stages: Sequence[str] = getattr(space, "stages", ())
     wanted, last = config.compression, deployment_choices(config)
     try:
-        extra = compression.compression_choices(
-            wanted.prune, wanted.quantize, stages, wanted.bits
-        )
+        extra = compression.compression_choices(wanted.prune, wanted.quantize, stages, wanted.bits)
         choices = [*space.choices, *extra, *last]
         check_choices(choices)
     except ValueError as error:

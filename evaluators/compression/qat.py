@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,11 @@ class QuantizedLayer(nn.Module):
         self.inputs = Quantizer(input_bits)
         self.layer = layer
 
+    @property
+    def weight(self) -> Tensor:
+        """Of the layer."""
+        return cast(Tensor, self.layer.weight)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """As the layer."""
         outputs: Tensor = self.layer(self.inputs(inputs))
@@ -176,9 +182,7 @@ def _symmetric(values: Tensor, scale: float, levels: int) -> Tensor:
     return torch.clamp(torch.round(values / scale), -levels, levels) * scale
 
 
-def quantize(
-    module: nn.Module, config: QuantizeConfig, inputs: Tensor, train: Train
-) -> nn.Sequential | nn.Module:
+def quantize(module: nn.Module, config: QuantizeConfig, inputs: Tensor, train: Train) -> nn.Module:
     """Quantize a trained module and train it on.
 
     Batch norms are folded first. Accumulators, additions and pools stay as wide as they come out.
@@ -198,7 +202,7 @@ def quantize(
     """
     quantized = shaped(module, config).eval()
     layers = list(_layers(quantized))
-    rounded = [_Rounded(layer.layer.weight.detach(), layer.weight_bits) for layer in layers]
+    rounded = [_Rounded(layer.weight.detach(), layer.weight_bits) for layer in layers]
     for layer, weights in zip(layers, rounded, strict=True):
         parametrize.register_parametrization(layer.layer, "weight", weights.eval())
     _calibrate(quantized, layers, inputs[: config.calibration_samples])
@@ -265,7 +269,7 @@ def _fold_norms(chain: nn.Sequential) -> None:
         layer, norm = chain.get_submodule(before), chain.get_submodule(name)
         if not isinstance(norm, _NORMS) or not isinstance(layer, nn.Linear | nn.Conv2d):
             continue
-        fuse = fuse_conv_bn_weights if isinstance(layer, nn.Conv2d) else fuse_linear_bn_weights
+        fuse: Any = fuse_conv_bn_weights if isinstance(layer, nn.Conv2d) else fuse_linear_bn_weights
         layer.weight, layer.bias = fuse(
             layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps,
             norm.weight, norm.bias,

@@ -55,7 +55,9 @@ def quantize(onnx_path: Path, config: QuantizeConfig, calibration: Any, out_path
                 integers, scale = as_integers(numpy_helper.to_array(tensors[name]))
                 tensors[name].CopyFrom(numpy_helper.from_array(integers, name))
                 nodes += _restored(name, scale)
-                graph.initializer.append(numpy_helper.from_array(np.float32(scale), f"{name}.scale"))
+                graph.initializer.append(
+                    numpy_helper.from_array(np.array(scale, np.float32), f"{name}.scale")
+                )
                 stored.add(name)
             node.input[1] = f"{name}.values"
         nodes.append(node)

@@ -84,7 +84,7 @@ class Circuit:
     @property
     def lut(self) -> int:
         """Look-up tables, estimated."""
-        return round(self.pipeline.cost)
+        return round(float(self.pipeline.cost))
 
     @property
     def ff(self) -> int:

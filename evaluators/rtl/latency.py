@@ -37,7 +37,9 @@ class FpgaRtl:
 
     def __init__(self, device: Device, data: TaskData) -> None:
         circuit.check_installed()
-        lacks = [p for p in ("lut", "ff", "usable_lut", "usable_ff") if p not in device.profile.parts]
+        lacks = [
+            p for p in ("lut", "ff", "usable_lut", "usable_ff") if p not in device.profile.parts
+        ]
         if device.profile.kind != "fpga" or lacks:
             why = f"lacks parts.{lacks[0]}" if lacks else f"is of a {device.profile.kind}"
             raise ValueError(
@@ -55,7 +57,7 @@ class FpgaRtl:
         starts every cycle. It fits when LUTs and flip-flops stay within the usable shares.
 
         Raises:
-            CandidateError: when the artifact cannot be unrolled, see `evaluators.rtl.circuit.trace`.
+            CandidateError: when the artifact cannot be unrolled; see `evaluators.rtl.circuit`.
         """
         if candidate.artifact is None:
             raise CandidateError("nothing to unroll: the candidate has not been packed")
@@ -78,9 +80,7 @@ class FpgaRtl:
         return Readings(dict(zip(self.provides, values, strict=True)), origin)
 
 
-def checked_circuit(
-    artifact: Artifact, device: Device, inputs: Floats
-) -> tuple[Program, Circuit]:
+def checked_circuit(artifact: Artifact, device: Device, inputs: Floats) -> tuple[Program, Circuit]:
     """The circuit of an artifact, which answers as ONNX Runtime does.
 
     Args:

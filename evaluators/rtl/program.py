@@ -105,12 +105,10 @@ class Program:
                 found += int(np.count_nonzero(self.constants[node.input[1]])) * pixels
         return found
 
-    def _results(
-        self, values: Any, arithmetic: Arithmetic
-    ) -> Iterator[tuple[onnx.NodeProto, Any]]:
+    def _results(self, values: Any, arithmetic: Arithmetic) -> Iterator[tuple[onnx.NodeProto, Any]]:
         known: dict[str, Any] = {self.inputs: values}
         for node in self.steps:
-            arguments = [
+            arguments: list[Any] = [
                 known[name] if name in known else self.constants.get(name) for name in node.input
             ]
             if node.op_type == "Clip":
