@@ -45,6 +45,7 @@ def quantize(onnx_path: Path, config: QuantizeConfig, calibration: Any, out_path
     model = onnx.load(onnx_path)
     metadata = read_metadata(model)
     graph = model.graph
+    _simplify(graph)
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     stored: set[str] = set()
@@ -71,6 +72,23 @@ def quantize(onnx_path: Path, config: QuantizeConfig, calibration: Any, out_path
     write_metadata(model, {**metadata, "dtype": DTYPE, "quantization": config.to_json()})
     save(model, out_path)
     return Path(out_path)
+
+
+def _simplify(graph: onnx.GraphProto) -> None:
+    """Put constants among the tensors, and let everyone read the original of a copy."""
+    originals: dict[str, str] = {}
+    outputs = {value.name for value in graph.output}
+    for node in list(graph.node):
+        node.input[:] = [originals.get(name, name) for name in node.input]
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = graph.initializer.add()
+            tensor.CopyFrom(node.attribute[0].t)
+            tensor.name = node.output[0]
+        elif node.op_type == "Identity" and node.output[0] not in outputs:
+            originals[node.output[0]] = node.input[0]
+        else:
+            continue
+        graph.node.remove(node)
 
 
 def _restored(name: str, scale: float) -> list[onnx.NodeProto]:
