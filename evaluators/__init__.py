@@ -17,6 +17,7 @@ _REGISTRY = Registry(
         "accuracy": "evaluators.scoring:Accuracy",
         "complexity": "evaluators.complexity:Complexity",
         "fpga_dataflow": "evaluators.dataflow.evaluator:FpgaDataflow",
+        "fpga_rtl": "evaluators.rtl.latency:FpgaRtl",
         "measured_latency": "evaluators.measured:MeasuredLatency",
         "modeled_latency": "evaluators.modeled:ModeledLatency",
         "robustness": "evaluators.scoring:Robustness",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hw_profiles import HardwareProfile
 
-METHODS = ("measured", "modeled", "fpga_dataflow")
+METHODS = ("measured", "modeled", "fpga_dataflow", "fpga_rtl")
 ESTIMATED_FIRST = ("measured", "fpga_dataflow")
 """Methods before which the quick model of the profile gives an estimate."""
 
@@ -19,8 +19,9 @@ class Device:
     Args:
         alias: what the config calls it; the last part of metric names such as ``latency_ms.cpu``.
         profile: what is known of the hardware.
-        method: ``measured`` (timed on it), ``modeled`` (computed from its profile), or
-            ``fpga_dataflow`` (the same for a streaming circuit that is folded for it).
+        method: ``measured`` (timed on it), ``modeled`` (computed from its profile),
+            ``fpga_dataflow`` (the same for a streaming circuit that is folded for it) or
+            ``fpga_rtl`` (the file as an unrolled circuit, see `evaluators.rtl`).
         runtime: that runs the artifact, or is assumed to.
         dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured;
             else what float32 is computed in, for example ``bfloat16`` with ``openvino``.

@@ -157,6 +157,13 @@ def compare(runs: tuple[str, ...], out: Path | None) -> int:
 @click.option("--max", "maximum", type=_Bound(), multiple=True, help="At most: size_kb=20")
 @click.option("--out", type=click.Path(path_type=Path), help="[default: RUN/export]")
 @click.option("--force", is_flag=True, help="Write into a folder that holds other things.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["verilog"]),
+    help="Also write this, checked: a circuit, simulated and synthesized.",
+)
 @common
 def export(
     run: str,
@@ -165,6 +172,7 @@ def export(
     maximum: tuple[tuple[str, float], ...],
     out: Path | None,
     force: bool,
+    formats: tuple[str, ...],
 ) -> int:
     """Write one network of a run to a folder, checked.
 
@@ -173,7 +181,7 @@ def export(
     Whatever does not come out as recorded is an error; a latency that differs by more than 10 % is
     a warning.
     """
-    return _call("export", run, pick, dict(minimum), dict(maximum), out, force)
+    return _call("export", run, pick, dict(minimum), dict(maximum), out, force, formats)
 
 
 @cli.command()

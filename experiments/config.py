@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from evaluators.compression.choices import QAT
 from evaluators.training_config import TrainingConfig
 from experiments.config_errors import first_problem
 from experiments.config_sections import (
@@ -32,7 +33,7 @@ __all__ = ["ConfigError", "ExperimentConfig", "dump_yaml", "load_config", "shipp
 
 DEVICE_METRICS = (
     *("latency_ms", "wall_ms", "estimated_latency_ms", "energy_mj"),
-    *("lut", "ff", "bram18", "dsp", "fits"),
+    *("lut", "ff", "bram18", "dsp", "cycles", "fits"),
 )
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
@@ -86,6 +87,12 @@ class ExperimentConfig(Section):
                         problem = f"unknown device {alias!r} (no devices are configured)"
                     raise ValueError(f"{key} name {metric!r}, but that is an {problem}")
         self._check_chosen()
+        circuits = [name for name, device in self.devices.items() if device.method == "fpga_rtl"]
+        if circuits and self.compression.quantize != (QAT,):
+            raise ValueError(
+                f"compression.quantize must be [qat] with the method fpga_rtl ({circuits[0]}), "
+                f"but got [{', '.join(self.compression.quantize)}]"
+            )
         return self
 
     def _check_chosen(self) -> None:

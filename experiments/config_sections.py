@@ -13,15 +13,18 @@ from pydantic import (
     model_validator,
 )
 
+from evaluators.compression.choices import QAT, Bits
 from nas.objectives import REJECT_ABOVE, Objective
 from nas.registry import unknown
 
-METHODS = ("measured", "modeled", "fpga_dataflow")
-LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_rtl", "fpga_dpu")
+METHODS = ("measured", "modeled", "fpga_dataflow", "fpga_rtl")
+LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_dpu")
 RESULTS_PER_REJECTED = 10
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Widths = tuple[int, ...]
+_BITS = ("weight_bits", "activation_bits", "input_bits")
 
 
 class Section(BaseModel):
@@ -69,12 +72,25 @@ class ObjectiveConfig(Section):
 
 
 class CompressionConfig(Section):
-    """What joint search may choose from; ``[none]`` switches a kind of compression off."""
+    """What joint search may choose from; ``[none]`` switches a kind of compression off.
+
+    Attributes:
+        prune: methods.
+        quantize: schemes.
+        align: channels left by structured pruning are a multiple of it.
+        calibration_samples: of the training split, for ``static`` and ``qat``.
+        weight_bits: of ``qat``, 1 to 8, a choice a stage.
+        activation_bits: of what the layers read, likewise.
+        input_bits: of the network's own input, likewise but one choice.
+    """
 
     prune: tuple[Literal["none", "structured", "magnitude", "unstructured"], ...] = ("none",)
-    quantize: tuple[Literal["none", "dynamic", "static"], ...] = ("none",)
+    quantize: tuple[Literal["none", "dynamic", "static", "qat"], ...] = ("none",)
     align: Count = 8
     calibration_samples: Count = 64
+    weight_bits: Widths = Bits().weight
+    activation_bits: Widths = Bits().activation
+    input_bits: Widths = Bits().input
 
     @field_validator("prune", "quantize")
     @classmethod
@@ -82,6 +98,18 @@ class CompressionConfig(Section):
         if not value or len(set(value)) != len(value):
             raise ValueError(f"lists at least one method, each once, but got {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _bits_of_qat(self) -> CompressionConfig:
+        named = [name for name in _BITS if name in self.model_fields_set]
+        if named and self.bits != Bits() and QAT not in self.quantize:
+            raise ValueError(f"{named[0]} is of the scheme qat, but quantize does not list it")
+        return self
+
+    @property
+    def bits(self) -> Bits:
+        """The bit-widths that ``qat`` may choose from."""
+        return Bits(self.weight_bits, self.activation_bits, self.input_bits)
 
 
 class DeviceConfig(Section):

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,15 @@ from experiments.verification import (
     verify,
 )
 from experiments.wiring import build_devices, build_task
+from nas.registry import unknown
 from nas.trials import Trial
 
 if TYPE_CHECKING:
+    from evaluators.devices import Device
     from evaluators.tasks import TaskData
 
 MODEL, VERIFICATION = "model.onnx", "verification.json"
+FORMATS = ("verilog",)
 _SCRATCH = ".export-"
 
 
@@ -59,6 +62,7 @@ def export(
     minimum: Mapping[str, float] | None = None,
     maximum: Mapping[str, float] | None = None,
     force: bool = False,
+    formats: Sequence[str] = (),
 ) -> ExportReport:
     """Write the picked network. Nothing changes in the folder before all of it has been checked.
 
@@ -69,12 +73,16 @@ def export(
         minimum: metrics that must be at least a value, for example ``{"accuracy": 0.97}``.
         maximum: metrics that must be at most a value.
         force: write into a folder that holds other things; files of the same names are replaced.
+        formats: what to write beside the ONNX file; `FORMATS` are known.
 
     Raises:
-        ValueError: for a pick or a metric that does not exist, or a folder with other things.
+        ValueError: for a pick, a metric or a format that does not exist, or a folder with other
+            things.
+        ToolError: when a tool that a format needs is not here or fails.
         NothingFound: when no trial passes.
         VerificationError: when something does not come out as recorded.
     """
+    circuits = _checked_formats(run, formats)
     folder = (Path(out) if out is not None else run.path / "export").resolve()
     filters = bounds(minimum or {}, maximum or {})
     objectives, constraints = run.config.objectives_parsed(), run.config.constraints_parsed()
@@ -88,9 +96,21 @@ def export(
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=beside) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
-        verification = _write(new, run, trial)
+        verification = _write(new, run, trial, circuits)
         _install(new, folder)
     return ExportReport(folder, trial, verification)
+
+
+def _checked_formats(run: Run, formats: Sequence[str]) -> Device | None:
+    """The device to write Verilog for, None where that is not asked for."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(unknown("format", name, FORMATS))
+    if "verilog" not in formats:
+        return None
+    from experiments.export_verilog import circuit_device
+
+    return circuit_device(build_devices(run.config))
 
 
 def _check_target(folder: Path, force: bool) -> None:
@@ -119,7 +139,7 @@ def _listed(folder: Path) -> set[str]:
         return set()
 
 
-def _write(folder: Path, run: Run, trial: Trial) -> Verification:
+def _write(folder: Path, run: Run, trial: Trial, circuits: Device | None) -> Verification:
     data, (artifact, outputs, weights) = build_task(run.config), _sources(run, trial)
     _check_data(run, data)
     model, validation = folder / MODEL, data.validation
@@ -133,11 +153,16 @@ def _write(folder: Path, run: Run, trial: Trial) -> Verification:
     )
     description = loading.describe(run.config, data.task, data.preprocessing, trial.genotype)
     loading.write(folder, description, weights)
-    network = passed(trial, check_network(folder, trial, data, outputs))
+    more = passed(trial, check_network(folder, trial, data, outputs))
+    if circuits is not None and trial.artifact is not None:
+        from experiments.export_verilog import write_verilog
+
+        exported = replace(trial.artifact, path=str(model))
+        more += write_verilog(folder, trial, exported, circuits, data)
     latencies, warnings = measure_again(model, trial, build_devices(run.config))
     verification = replace(
         verification,
-        checks=(*verification.checks, *network),
+        checks=(*verification.checks, *more),
         latencies=latencies,
         warnings=warnings,
     )
@@ -193,6 +218,13 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _install(new: Path, folder: Path) -> None:
     """Put the finished files in place of an earlier export, beside anything else that is there.
 
@@ -204,8 +236,9 @@ def _install(new: Path, folder: Path) -> None:
     names = {path.name for path in new.iterdir()}
     stale = _listed(folder) - names
     for path in list(folder.iterdir()):
-        if path.is_file() and path.name in stale:
-            path.unlink()
+        # An earlier folder goes before its successor comes: none is put over another.
+        if path.name in stale or (path.is_dir() and path.name in names):
+            _remove(path)
     # The list of files last: until then it is that of the earlier export.
     for name in sorted(names, key=lambda name: name == VERIFICATION):
         os.replace(new / name, folder / name)

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import search_spaces
-from evaluators.compression import PruneConfig, reshape, split
+from evaluators.compression import (
+    PruneConfig,
+    QuantizeConfig,
+    quantized_shape,
+    reshape,
+    split,
+)
 from nas.choices import Genotype
 from nas.task import Task
 
@@ -66,7 +72,7 @@ def _carry(option: str, folder: Path) -> str:
 
 
 def load(folder: str | Path) -> Any:
-    """The float network behind an exported file: pruned and fine-tuned, not quantized.
+    """The network behind an exported file: pruned and fine-tuned, quantized only by ``qat``.
 
     A space of the user's own is built by the copy of their Python file that lies in the folder,
     which is run: load only what you trust.
@@ -119,7 +125,9 @@ def _build(folder: Path, record: Mapping[str, Any]) -> tuple[Any, Preprocessing]
     with seeded(0):
         module = space.build(architecture, task)
         pruning = PruneConfig.from_genotype(record["genotype"], record["align"])
-        return reshape(module, pruning, task), preprocessing
+        module = reshape(module, pruning, task)
+        quantizing = QuantizeConfig.from_genotype(record["genotype"])
+        return quantized_shape(module, quantizing), preprocessing
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Parts:
         provided = [
             *screen_evaluators(devices),
             *circuit_evaluators(devices, data.task),
-            *score_evaluators(data),
+            *score_evaluators(data, devices),
             *meters.values(),
         ]
         names = [name for evaluator in provided for name in evaluator.provides]

@@ -35,6 +35,9 @@ from nas.keys import candidate_key, seed_of
 from nas.protocols import StageResult
 from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings, Trial
 
+_DTYPES = {"none": "float32", "qat": "fixed"}
+"""Of the artifact, by the scheme; int8 for the others."""
+
 
 @dataclass(frozen=True)
 class RunFiles:
@@ -222,47 +225,74 @@ class Worker:
     def _compress(self, candidate: Candidate) -> Any:
         from safetensors.torch import load_file, save_file
 
-        from evaluators.compression import PruneConfig, prune, reshape
+        from evaluators.compression import prune, quantize_in_training, quantized_shape
         from evaluators.training import train
 
-        module, key = self._build(candidate), network_key(candidate)
-        config = PruneConfig.from_genotype(candidate.genotype, self._config.compression.align)
-        path = self._files.compressed(key)
+        key = network_key(candidate)
+        path, quantizing = self._files.compressed(key), self._quantizing(candidate)
         if path.is_file():
-            module = reshape(module, config, self._data.task)
+            module = quantized_shape(self._reshaped(candidate), quantizing)
             module.load_state_dict(load_file(path))
             return module
+        module = self._build(candidate)
         module.load_state_dict(load_file(self._files.trained(candidate.training_key)))
 
-        def fine_tune(pruned: Any) -> None:
+        def fine_tune(compressed: Any, purpose: str = "fine-tuning") -> None:
             train(
-                pruned,
+                compressed,
                 self._data,
                 self._training,
-                seed_of(key, "fine-tuning"),
+                seed_of(key, purpose),
                 epochs=self._training.fine_tune_epochs,
                 learning_rate=self._training.fine_tune_learning_rate,
             )
 
-        module = prune(module, config, self._data.task, fine_tune)
+        module = prune(module, self._pruning(candidate), self._data.task, fine_tune)
+        retrain = functools.partial(fine_tune, purpose="quantization")
+        module = quantize_in_training(module, quantizing, self._examples(quantizing), retrain)
         weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
         self._files.write(path, lambda file: save_file(weights, file))
         return module
 
+    def _pruning(self, candidate: Candidate) -> Any:
+        from evaluators.compression import PruneConfig
+
+        return PruneConfig.from_genotype(candidate.genotype, self._config.compression.align)
+
+    def _quantizing(self, candidate: Candidate) -> Any:
+        from evaluators.compression import QuantizeConfig
+
+        samples = self._config.compression.calibration_samples
+        return QuantizeConfig.from_genotype(candidate.genotype, samples)
+
+    def _reshaped(self, candidate: Candidate) -> Any:
+        """The pruned network, untrained and not quantized."""
+        from evaluators.compression import reshape
+
+        return reshape(self._build(candidate), self._pruning(candidate), self._data.task)
+
+    def _examples(self, quantizing: Any) -> Any:
+        """Normalized training inputs to calibrate on."""
+        import torch
+
+        from evaluators.compression.quantization import calibration_examples
+
+        picked = calibration_examples(self._data.train.inputs, quantizing.calibration_samples)
+        return torch.from_numpy(self._data.preprocessing.apply(picked))
+
     def _pack(self, candidate: Candidate) -> tuple[Artifact, Readings]:
         """Compress and pack; the readings are the operations and parameters that are left."""
-        from evaluators.compression import QuantizeConfig, quantize
+        from evaluators.compression import quantize
         from evaluators.packaging import package, sha256_of
         from evaluators.workload import trace
 
         module = self._compress(candidate)
-        workload = trace(module, (1, *self._data.task.input_shape))
+        workload = trace(self._reshaped(candidate), (1, *self._data.task.input_shape))
         left = Readings(
             {"macs": workload.macs, "params": workload.params},
             Provenance("counted", batch=1, method="trace of the pruned network"),
         )
-        scheme = QuantizeConfig.from_genotype(candidate.genotype)
-        config = QuantizeConfig(scheme.scheme, self._config.compression.calibration_samples)
+        config = self._quantizing(candidate)
         with tempfile.TemporaryDirectory(dir=self._files.scratch) as scratch:
             packed = Path(scratch) / "float.onnx"
             package(module, self._data, packed, {"genotype": dict(candidate.genotype)})
@@ -271,7 +301,7 @@ class Worker:
             )
             sha256 = sha256_of(final)
             os.replace(final, self._files.artifact(sha256))
-        dtype = "float32" if config.scheme == "none" else "int8"
+        dtype = _DTYPES.get(config.scheme, "int8")
         if dtype == "float32":
             self._pack_torch(module, sha256)
         return Artifact(str(self._files.artifact(sha256)), sha256, dtype), left

@@ -98,8 +98,14 @@ def _latency_columns(trials: Sequence[Trial], again: Again) -> Iterable[Column]:
             yield Column(f"{metric}\nmeasured again", second)
 
 
+def _resource_columns(trials: Sequence[Trial]) -> Iterable[Column]:
+    """The look-up tables of each FPGA that a method counts them for."""
+    metrics = dict.fromkeys(m for trial in trials for m in trial.metrics if m.startswith("lut."))
+    return (_plain(f"{metric}\nmodeled", metric) for metric in sorted(metrics))
+
+
 def columns_of(trials: Sequence[Trial], again: Again | None = None) -> list[Column]:
-    """The columns that these trials fill: quality, size, operations, latency by device."""
+    """The columns that these trials fill: quality, size, operations, LUTs, latency by device."""
     plain = [
         Column("trial", lambda trial: str(trial.number)),
         Column("compression", compression_of),
@@ -111,7 +117,7 @@ def columns_of(trials: Sequence[Trial], again: Again | None = None) -> list[Colu
         _plain("MACs", "macs"),
     ]
     filled = [column for column in plain if any(column.cell(trial) for trial in trials)]
-    return [*filled, *_latency_columns(trials, again or {})]
+    return [*filled, *_resource_columns(trials), *_latency_columns(trials, again or {})]
 
 
 def trial_tables(

@@ -20,6 +20,9 @@ from nas.registry import unknown
 from nas.task import Task
 from nas.trials import Candidate
 
+_OF_THE_FILE = ("fpga_rtl",)
+"""Methods that are evaluators by the same name, and compute from the artifact."""
+
 WORKER_METRICS = ("float_accuracy",)
 """Metrics that the stages themselves give, beside those of the evaluators."""
 
@@ -57,7 +60,7 @@ def all_choices(config: ExperimentConfig, space: SearchSpace) -> list[Choice]:
     stages: Sequence[str] = getattr(space, "stages", ())
     wanted, last = config.compression, deployment_choices(config)
     try:
-        extra = compression.compression_choices(wanted.prune, wanted.quantize, stages)
+        extra = compression.compression_choices(wanted.prune, wanted.quantize, stages, wanted.bits)
         choices = [*space.choices, *extra, *last]
         check_choices(choices)
     except ValueError as error:
@@ -93,8 +96,12 @@ def build_devices(config: ExperimentConfig) -> list[Device]:
 
 
 def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
-    """What is found out before training: complexity, and the latency model of each device."""
-    modeled = [evaluators.create("modeled_latency", device=device) for device in devices]
+    """What is found out before training: complexity, and the latency model of each device.
+
+    Circuits are made of trained weights: nothing is known of them before.
+    """
+    known = [device for device in devices if device.method not in _OF_THE_FILE]
+    modeled = [evaluators.create("modeled_latency", device=device) for device in known]
     return [evaluators.create("complexity"), *modeled]
 
 
@@ -108,7 +115,11 @@ def circuit_evaluators(devices: Iterable[Device], task: Task) -> list[Evaluator]
 
 
 def score_evaluators(data: TaskData, devices: Sequence[Device] = ()) -> list[Evaluator]:
-    """What is read off the artifact by running it in what serves it on the devices."""
+    """What is read off the artifact: by running it in what serves it, and by unrolling it.
+
+    Raises:
+        ConfigError: for a device that such a method cannot be used with here.
+    """
 
     def served(candidate: Candidate) -> tuple[str, str]:
         return serving(devices, candidate.genotype)
@@ -117,7 +128,16 @@ def score_evaluators(data: TaskData, devices: Sequence[Device] = ()) -> list[Eva
         evaluators.create("accuracy", data=data, serving=served),
         evaluators.create("robustness", data=data, serving=served),
         evaluators.create("size"),
+        *(_of_the_file(device, data) for device in devices if device.method in _OF_THE_FILE),
     ]
+
+
+def _of_the_file(device: Device, data: TaskData) -> Evaluator:
+    try:
+        return evaluators.create(device.method, device=device, data=data)
+    except ValueError as error:
+        where = ("devices", device.alias)
+        raise ConfigError(f"devices.{device.alias}: {error}", where) from error
 
 
 def measure_evaluators(

@@ -143,7 +143,7 @@ class Artifact:
     Args:
         path: of the file.
         sha256: of its bytes, 64 hexadecimal digits.
-        dtype: ``float32``, ``int8`` (static or dynamic).
+        dtype: ``float32``, ``int8`` (static or dynamic), ``fixed`` (point, of few bits).
     """
 
     path: str

@@ -10,19 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.compression.choices import (
+    QAT,
+    Bits,
     PruneConfig,
     QuantizeConfig,
     compression_choices,
     kept_width,
     split,
 )
-from evaluators.compression.methods import PRUNERS, QUANTIZERS, RESHAPERS, Train
+from evaluators.compression.methods import (
+    PRUNERS,
+    QUANTIZED_SHAPES,
+    QUANTIZERS,
+    RESHAPERS,
+    TRAINED_QUANTIZERS,
+    Train,
+)
 from nas.task import Task
 
 __all__ = [
     "PRUNERS",
+    "QAT",
+    "QUANTIZED_SHAPES",
     "QUANTIZERS",
     "RESHAPERS",
+    "TRAINED_QUANTIZERS",
+    "Bits",
     "PruneConfig",
     "QuantizeConfig",
     "Train",
@@ -30,6 +43,8 @@ __all__ = [
     "kept_width",
     "prune",
     "quantize",
+    "quantize_in_training",
+    "quantized_shape",
     "reshape",
     "split",
 ]
@@ -69,6 +84,38 @@ def reshape(module: Any, config: PruneConfig, task: Task) -> Any:
     if config.method not in RESHAPERS.names():
         return copy.deepcopy(module)
     return RESHAPERS.get(config.method)(module, config, task)
+
+
+def quantize_in_training(module: Any, config: QuantizeConfig, inputs: Any, train: Train) -> Any:
+    """Quantize a module before it is packed, as far as the scheme does so, and train it on.
+
+    Args:
+        module: a trained, perhaps pruned `torch.nn.Module`; it stays as it is. Weights that are
+            exactly zero stay zero.
+        config: how to quantize; schemes that quantize the packed file leave the module alone.
+        inputs: of the training split, normalized, (n, *input_shape).
+        train: trains a module in place.
+
+    Returns:
+        A new module.
+
+    Raises:
+        CandidateError: when this module cannot be quantized.
+    """
+    if config.scheme not in TRAINED_QUANTIZERS.names():
+        return module
+    return TRAINED_QUANTIZERS.get(config.scheme)(module, config, inputs, train)
+
+
+def quantized_shape(module: Any, config: QuantizeConfig) -> Any:
+    """The module with the layers that `quantize_in_training` leaves, whatever its weights.
+
+    Raises:
+        CandidateError: when this module cannot be quantized.
+    """
+    if config.scheme not in QUANTIZED_SHAPES.names():
+        return module
+    return QUANTIZED_SHAPES.get(config.scheme)(module, config)
 
 
 def quantize(onnx_path: Path, config: QuantizeConfig, calibration: Any, out_path: Path) -> Path:

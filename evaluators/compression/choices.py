@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +14,9 @@ from nas.registry import Registry, unknown
 WHOLE = "all"
 """The one stage of a network whose space names no stages."""
 
+QAT = "qat"
+"""The scheme of low bit-widths, by quantization-aware training."""
+
 _ALIASES = {"unstructured": "magnitude"}
 _RATIOS = (0.25, 0.5, 0.75)
 _SPARSITIES = (0.5, 0.75, 0.9)
@@ -21,6 +24,9 @@ DEPLOY = "deploy."
 """Before the name of a choice of what serves the file, made by others."""
 _PREFIXES = ("prune.", "quantize.", DEPLOY)
 _RATIO = "prune.ratio."
+_WEIGHT_BITS, _ACTIVATION_BITS = "quantize.weight_bits", "quantize.activation_bits"
+_INPUT_BITS = "quantize.input_bits"
+MOST_BITS = 8
 
 When = Mapping[str, Collection[Value]]
 
@@ -99,26 +105,60 @@ class PruneConfig:
         return cls(str(genotype.get("prune.method", "none")), ratios, sparsity, align)
 
 
+def checked_bits(what: str, bits: object) -> int:
+    """A bit-width of ``qat``.
+
+    Raises:
+        ValueError: for anything but an integer from 1 to 8.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MOST_BITS:
+        raise ValueError(f"{what} must be an integer from 1 to {MOST_BITS}, but got {bits!r}")
+    return bits
+
+
 @dataclass(frozen=True)
 class QuantizeConfig:
     """What to quantize.
 
     Args:
-        scheme: ``none``, ``dynamic``, ``static``, or the name of another registered scheme.
-        calibration_samples: examples of the training data to calibrate on; of ``static``.
+        scheme: ``none``, ``dynamic``, ``static``, ``qat``, or the name of another registered
+            scheme.
+        calibration_samples: examples of the training data to calibrate on; of ``static``, and of
+            the scales of ``qat``.
+        weight_bits: of the weights, 1 to 8 by stage, ``all`` where no other stage holds a layer;
+            of ``qat``.
+        activation_bits: of what the layers of a stage read, likewise.
+        input_bits: of the network's own input, likewise.
 
     Raises:
-        ValueError: when there is nothing to calibrate on.
+        ValueError: when there is nothing to calibrate on, or for bits that are not from 1 to 8.
     """
 
     scheme: str = "none"
     calibration_samples: int = 64
+    weight_bits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    activation_bits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    input_bits: int = MOST_BITS
 
     def __post_init__(self) -> None:
         if self.calibration_samples < 1:
             raise ValueError(
                 f"calibration_samples must be at least 1, but got {self.calibration_samples}"
             )
+        checked_bits("input_bits", self.input_bits)
+        for name in ("weight_bits", "activation_bits"):
+            bits = dict(getattr(self, name))
+            for stage, value in bits.items():
+                checked_bits(f"{name} of {stage!r}", value)
+            object.__setattr__(self, name, bits)
+
+    def bits_of(self, layer: str) -> tuple[int, int]:
+        """The bits of a layer's weights and of what it reads; 8 where nothing is said.
+
+        Args:
+            layer: the name of the submodule, for example ``stage1.0.2``.
+        """
+        return _of_layer(self.weight_bits, layer), _of_layer(self.activation_bits, layer)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record, read back by `from_json`."""
@@ -132,7 +172,26 @@ class QuantizeConfig:
     @classmethod
     def from_genotype(cls, genotype: Genotype, calibration_samples: int = 64) -> QuantizeConfig:
         """The configuration that a genotype chooses; no choice means none."""
-        return cls(str(genotype.get("quantize.scheme", "none")), calibration_samples)
+        return cls(
+            str(genotype.get("quantize.scheme", "none")),
+            calibration_samples,
+            _by_stage(genotype, _WEIGHT_BITS),
+            _by_stage(genotype, _ACTIVATION_BITS),
+            int(genotype.get(_INPUT_BITS, MOST_BITS)),
+        )
+
+
+def _of_layer(bits: Mapping[str, int], layer: str) -> int:
+    held = (stage for stage in bits if f"{layer}.".startswith(f"{stage}."))
+    return bits.get(next(held, WHOLE), MOST_BITS)
+
+
+def _by_stage(genotype: Genotype, name: str) -> dict[str, int]:
+    found = {WHOLE: int(genotype[name])} if name in genotype else {}
+    for key, value in genotype.items():
+        if key.startswith(f"{name}."):
+            found[key.removeprefix(f"{name}.")] = int(value)
+    return found
 
 
 def _method_choice(name: str, methods: Sequence[str], registry: Registry) -> list[Choice]:
@@ -144,8 +203,47 @@ def _method_choice(name: str, methods: Sequence[str], registry: Registry) -> lis
     return [Choice(name, tuple(methods))] if set(methods) - {"none"} else []
 
 
+@dataclass(frozen=True)
+class Bits:
+    """The bit-widths that ``qat`` may choose from.
+
+    Args:
+        weight: of the weights.
+        activation: of what layers read.
+        input: of the network's own input.
+
+    Raises:
+        ValueError: for an empty list, a width given twice, or one that is not from 1 to 8.
+    """
+
+    weight: tuple[int, ...] = (2, 4, 8)
+    activation: tuple[int, ...] = (2, 4, 8)
+    input: tuple[int, ...] = (MOST_BITS,)
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "activation", "input"):
+            widths = tuple(checked_bits(f"{name}_bits", bits) for bits in getattr(self, name))
+            if not widths or len(set(widths)) != len(widths):
+                raise ValueError(
+                    f"{name}_bits must list at least one width, each once, but got {list(widths)}"
+                )
+            object.__setattr__(self, name, tuple(sorted(widths)))
+
+    def choices(self, stages: Mapping[str, When]) -> Iterator[Choice]:
+        """The choices of bits: of the input, of all layers that no stage holds, and by stage."""
+        always: When = {"quantize.scheme": (QAT,)}
+        yield Choice(_INPUT_BITS, self.input, ordered=True, when=always)
+        for name, widths in ((_WEIGHT_BITS, self.weight), (_ACTIVATION_BITS, self.activation)):
+            yield Choice(name, widths, ordered=True, when=always)
+            for stage, when in stages.items():
+                yield Choice(f"{name}.{stage}", widths, ordered=True, when={**when, **always})
+
+
 def compression_choices(
-    prune: Sequence[str], quantize: Sequence[str], stages: Sequence[str] | Mapping[str, When] = ()
+    prune: Sequence[str],
+    quantize: Sequence[str],
+    stages: Sequence[str] | Mapping[str, When] = (),
+    bits: Bits | None = None,
 ) -> list[Choice]:
     """The choices of compression, to be appended to those of the space.
 
@@ -155,25 +253,33 @@ def compression_choices(
         quantize: schemes to choose from, for example ``["none", "dynamic", "static"]``.
         stages: the prunable stages of the space, each with the conditions under which it is
             there, where it gives them. Without any, one ratio holds for the whole network.
+        bits: what ``qat`` may choose from; None: the default ones.
 
     Returns:
-        ``prune.method``, ``prune.ratio.<stage>``, ``prune.sparsity`` and ``quantize.scheme``, as
-        far as the methods need them; none at all for ``["none"]`` twice.
+        ``prune.method``, ``prune.ratio.<stage>``, ``prune.sparsity``, ``quantize.scheme``,
+        ``quantize.input_bits``, ``quantize.weight_bits[.<stage>]`` and
+        ``quantize.activation_bits[.<stage>]``, as far as the methods need them; none at all for
+        ``["none"]`` twice.
 
     Raises:
         ValueError: when a method is not known or given twice.
     """
     choices = _method_choice("prune.method", [_ALIASES.get(m, m) for m in prune], PRUNERS)
     methods = choices[0].options if choices else ()
+    conditions: Mapping[str, When] = (
+        stages if isinstance(stages, Mapping) else dict.fromkeys(stages, {})
+    )
     if "structured" in methods:
-        conditions = stages if isinstance(stages, Mapping) else dict.fromkeys(stages, {})
         for stage, when in (conditions or {WHOLE: {}}).items():
             when = {**when, "prune.method": ("structured",)}
             choices.append(Choice(f"{_RATIO}{stage}", _RATIOS, ordered=True, when=when))
     if "magnitude" in methods:
         when = {"prune.method": ("magnitude",)}
         choices.append(Choice("prune.sparsity", _SPARSITIES, ordered=True, when=when))
-    return choices + _method_choice("quantize.scheme", quantize, QUANTIZERS)
+    choices += _method_choice("quantize.scheme", quantize, QUANTIZERS)
+    if QAT in quantize:
+        choices += (bits or Bits()).choices(conditions)
+    return choices
 
 
 def split(genotype: Genotype) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -35,10 +35,24 @@ QUANTIZERS = Registry(
     {
         "dynamic": "evaluators.compression.quantization:quantize",
         "none": "evaluators.compression.methods:quantize_nothing",
+        "qat": "evaluators.compression.qat_file:quantize",
         "static": "evaluators.compression.quantization:quantize",
     },
     "hwnas.quantizers",
 )
+
+TRAINED_QUANTIZERS = Registry(
+    "quantization scheme",
+    {"qat": "evaluators.compression.qat:quantize"},
+    "hwnas.trained_quantizers",
+)
+"""``(module, config, inputs, train) -> module`` of those schemes that go before packing."""
+QUANTIZED_SHAPES = Registry(
+    "quantization scheme",
+    {"qat": "evaluators.compression.qat:shaped"},
+    "hwnas.quantized_shapes",
+)
+"""``(module, config) -> module`` of the same, whatever the weights."""
 
 Train = Callable[[Any], None]
 """Fine-tunes a `torch.nn.Module` in place."""

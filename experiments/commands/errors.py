@@ -10,6 +10,7 @@ from pathlib import Path
 FAILED, WRONG_USAGE = 1, 2
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
+    "evaluators.rtl.tools": ("ToolError",),
     "experiments.executors.process": ("ExecutorError",),
     "experiments.fronts": ("NothingFound",),
     "experiments.runs": ("RunNotFound",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,9 +19,10 @@ def run(
     maximum: Mapping[str, float],
     out: Path | None,
     force: bool,
+    formats: Sequence[str] = (),
 ) -> int:
     """Export a network and print what was checked; warnings go to standard error."""
-    report = export(find_run(home(), text), out, pick, minimum, maximum, force)
+    report = export(find_run(home(), text), out, pick, minimum, maximum, force, formats)
     output, trial, checked = Output(), report.trial, report.verification
     output.line(f"Exported trial {trial.number} ({pick}) to {report.folder}")
     for check in checked.checks:

@@ -28,16 +28,18 @@ from nas.task import Task
 from search_spaces import Space
 from tests.evaluators.packed import logits_of
 
-CASES: dict[str, tuple[dict[str, Any], int, list[tuple[int, int, int]]]] = {
+CASES: dict[str, tuple[dict[str, Any], int, list[tuple[int, ...]]]] = {
     "cell": ({"cells": 2}, 15_625, [(1, 8, 8), (3, 32, 32), (3, 12, 20)]),
     "convnet": ({}, 1_000_000, [(1, 8, 8), (3, 32, 32), (3, 9, 40)]),
+    "mlp": ({"layers": 3}, 584, [(1, 8, 8), (16,), (3, 9, 40)]),
     "mnasnet": ({"width": 0.25}, 1_000_000, [(1, 8, 8), (3, 32, 32), (3, 9, 100)]),
     "mobile": ({"stages": 4}, 1_000_000, [(1, 16, 16), (3, 64, 64), (3, 9, 130)]),
     "transformer": ({"depth": 4}, 1_000_000, [(1, 8, 8), (3, 32, 32), (3, 9, 50)]),
 }
-"""Options, the least number of genotypes, and images that the space takes."""
+"""Options, the least number of genotypes, and inputs that the space takes."""
 
 every_space = pytest.mark.parametrize("name", CASES)
+of_images = pytest.mark.parametrize("name", [name for name in CASES if name != "mlp"])
 
 
 def space_of(name: str) -> Space:
@@ -222,7 +224,7 @@ def test_the_parts_of_a_network_are_the_stages_and_more(name: str) -> None:
     assert [part for part in parts if part in space.stages] == list(space.stages)
 
 
-@every_space
+@of_images
 def test_a_task_without_images_is_refused(name: str) -> None:
     space, genotype, _ = next(drawn(name, 1))
     table = Task("table", "classification", (13,), 3, "accuracy", "data")

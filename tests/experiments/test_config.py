@@ -284,8 +284,16 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
         ("devices: {cpu: {profile: x}}", "devices.cpu.method: is missing"),
         ("devices: {cpu: {profile: x, method: measure}}", "devices.cpu.method: unknown method 'me"),
         (
-            "devices: {fpga: {profile: x, method: fpga_rtl}}",
-            "devices.fpga.method: 'fpga_rtl' is not available in this version (available: meas",
+            "devices: {fpga: {profile: x, method: fpga_dpu}}",
+            "devices.fpga.method: 'fpga_dpu' is not available in this version (available: meas",
+        ),
+        (
+            "compression: {quantize: [qat], weight_bits: [4, 9]}",
+            "compression.weight_bits: must be an integer from 1 to 8, but got 9",
+        ),
+        (
+            "compression: {weight_bits: [4]}",
+            "compression.weight_bits: is of the scheme qat, but quantize does not list it",
         ),
         (
             "devices: {cpu: {profile: x, method: modeled, batch: 0}}",
@@ -364,8 +372,17 @@ def test_a_file_that_is_no_text_is_one_line(path: Path) -> None:
 # -- shipped experiments --
 
 
+def test_a_circuit_needs_a_network_of_few_bits(path: Path) -> None:
+    line = refusal(path, f"{SMALL}devices: {{fpga: {{profile: x, method: fpga_rtl}}}}\n")
+
+    assert line == (
+        "mine.yaml:1: compression.quantize must be [qat] with the method fpga_rtl (fpga), "
+        "but got [none]"
+    )
+
+
 def test_the_shipped_ones_are_listed_and_read() -> None:
-    assert shipped_names() == ["digits-cpu", "digits-cpu-genetic", "smoke"]
+    assert shipped_names() == ["digits-cpu", "digits-cpu-genetic", "digits-fpga", "smoke"]
     assert [load_config(name).name for name in shipped_names()] == shipped_names()
 
 
@@ -387,7 +404,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_config("digits-cpy")
     assert str(error.value) == (
         "unknown experiment 'digits-cpy'; did you mean 'digits-cpu'? "
-        "(known: digits-cpu, digits-cpu-genetic, smoke; or the path of a YAML file)"
+        "(known: digits-cpu, digits-cpu-genetic, digits-fpga, smoke; or the path of a YAML file)"
     )
 
 

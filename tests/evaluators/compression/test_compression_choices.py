@@ -93,7 +93,7 @@ def test_unstructured_is_another_name_of_magnitude():
     ("prune", "quantize", "message"),
     [
         (["structurd"], [], "prune.method 'structurd'; did you mean 'structured'"),
-        ([], ["int8"], r"quantize.scheme 'int8'.*dynamic, none, static"),
+        ([], ["int8"], r"quantize.scheme 'int8'.*dynamic, none, qat, static"),
         (["structured", "structured"], [], "options must differ"),
         (["magnitude", "unstructured"], [], "options must differ"),
     ],
