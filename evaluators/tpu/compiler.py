@@ -11,8 +11,10 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
+from jax.experimental.layout import Format, Layout
 from jax.sharding import SingleDeviceSharding
 
+from evaluators.tpu.autograd import torch_xla_order
 from evaluators.tpu.chips import CHIPS
 from evaluators.tpu.graph import Graph, Spec
 from evaluators.tpu.interpreter import check_ops, dtype_of, run
@@ -43,10 +45,14 @@ def compiled(graph: Graph, chip: str, dtype: str) -> tuple[str, dict[str, int]]:
 
     weights = {name: described(spec) for name, spec in graph.weights.items()}
     inputs = {name: described(spec) for name, spec in graph.inputs.items()}
-    program = jax.jit(lambda values, given: run(graph, values, given, dtype))
+
+    def program(values: Any, given: Any) -> Any:
+        return run(graph, values, given, dtype)
+
     try:
         with jax.default_matmul_precision("high" if dtype == "float32" else "default"):
-            made = program.lower(weights, inputs).compile()
+            outputs = _layouts(graph, jax.eval_shape(program, weights, inputs), place)
+            made = jax.jit(program, out_shardings=outputs).lower(weights, inputs).compile()
     except jax.errors.JaxRuntimeError as error:
         line = " ".join(str(error).split())
         if _TOO_LARGE in line:
@@ -62,6 +68,13 @@ def compiled(graph: Graph, chip: str, dtype: str) -> tuple[str, dict[str, int]]:
         "temporary": int(memory.temp_size_in_bytes),
         "code": int(memory.generated_code_size_in_bytes),
     }
+
+
+def _layouts(graph: Graph, outputs: Any, place: Any) -> Any:
+    """Where the outputs go, each in which layout; None: as the compiler likes."""
+    if not graph.layout:
+        return None
+    return tuple(Format(Layout(torch_xla_order(each.shape)), place) for each in outputs)
 
 
 @functools.lru_cache(maxsize=16)

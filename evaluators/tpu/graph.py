@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 REF, DTYPE = "ref", "dtype"
 """Keys of the mappings that stand for a tensor and for a dtype among the arguments of a node."""
+LAYOUTS = ("", "torch_xla")
 
 
 class Spec(NamedTuple):
@@ -55,12 +56,21 @@ class Graph:
         weights: parameters, buffers and constants by name.
         nodes: in order of execution.
         outputs: names of the tensors that it gives back.
+        layout: of the outputs in memory: ``""``: as the compiler likes best, or ``torch_xla``.
+
+    Raises:
+        ValueError: for another layout.
     """
 
     inputs: Mapping[str, Spec]
     weights: Mapping[str, Spec]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    layout: str = ""
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout must be one of {LAYOUTS}, but got {self.layout!r}")
 
     def to_json(self) -> dict[str, Any]:
         """A record for `from_json`."""
@@ -69,6 +79,7 @@ class Graph:
             "weights": {name: list(spec) for name, spec in self.weights.items()},
             "nodes": [list(node) for node in self.nodes],
             "outputs": list(self.outputs),
+            "layout": self.layout,
         }
 
     @classmethod
@@ -79,6 +90,7 @@ class Graph:
             weights=_specs(record["weights"]),
             nodes=tuple(Node(n, op, tuple(args), kw) for n, op, args, kw in record["nodes"]),
             outputs=tuple(record["outputs"]),
+            layout=record["layout"],
         )
 
     @cached_property
