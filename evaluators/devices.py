@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 
 from hw_profiles import HardwareProfile
+from nas.trials import ESTIMATED
 
-METHODS = ("measured", "modeled")
+METHODS = ("measured", "modeled", "tpu_xla", "tpu_analytic")
+ESTIMATED_FIRST = ("measured", "tpu_xla")
+"""Methods that work on the artifact; before there is one, a model stands in."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class Device:
     Args:
         alias: what the config calls it; the last part of metric names such as ``latency_ms.cpu``.
         profile: what is known of the hardware.
-        method: ``measured`` (timed on it) or ``modeled`` (computed from its profile).
+        method: ``measured`` (timed on it), ``modeled`` (computed from its profile; of a TPU also
+            called ``tpu_analytic``) or ``tpu_xla`` (compiled for it, see `evaluators.tpu`).
         runtime: that runs the artifact, or is assumed to.
         dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured;
             else what float32 is computed in, for example ``bfloat16`` with ``openvino``.
@@ -46,6 +50,11 @@ class Device:
                 f"the method of device {self.alias} must be one of {', '.join(METHODS)}, "
                 f"but got {self.method!r}"
             )
+        if self.method.startswith("tpu_") and self.profile.kind != "tpu":
+            raise ValueError(
+                f"the method {self.method} of device {self.alias} needs the profile of a tpu, "
+                f"but {self.profile.name} is a {self.profile.kind}"
+            )
         for what, value in (("batch", self.batch), ("threads", self.threads)):
             if value < 1:
                 raise ValueError(
@@ -69,8 +78,8 @@ class Device:
 
     @property
     def modeled_metric(self) -> str:
-        """The metric that a model gives: an estimate where the latency itself is measured."""
-        prefix = "estimated_" if self.method == "measured" else ""
+        """The metric that a model gives: an estimate where the latency itself comes later."""
+        prefix = ESTIMATED if self.method in ESTIMATED_FIRST else ""
         return f"{prefix}latency_ms.{self.alias}"
 
 

@@ -16,8 +16,8 @@ from pydantic import (
 from nas.objectives import REJECT_ABOVE, Objective
 from nas.registry import unknown
 
-METHODS = ("measured", "modeled")
-LATER_METHODS = ("tpu_xla", "tpu_analytic", "fpga_dataflow", "fpga_rtl", "fpga_dpu")
+METHODS = ("measured", "modeled", "tpu_xla", "tpu_analytic")
+LATER_METHODS = ("fpga_dataflow", "fpga_rtl", "fpga_dpu")
 RESULTS_PER_REJECTED = 10
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
