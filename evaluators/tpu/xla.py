@@ -169,8 +169,8 @@ def latency(program: Compiled, profile: HardwareProfile) -> Latency:
 
 def method(profile: HardwareProfile, program: Compiled) -> str:
     """How the number was found, in a line: the clock with its source, what has no estimate."""
-    source = profile.clock_hz.source.partition(":")[0].partition(",")[0].strip()
-    text = f"tpu_xla, estimated cycles at {profile.clock_hz.value / 1e6:g} MHz ({source})"
+    clock = profile.clock_hz
+    text = f"tpu_xla, estimated cycles at {clock.value / 1e6:g} MHz ({clock.source})"
     if program.unestimated:
         missing = ", ".join(f"{count} {name}" for name, count in program.unestimated.items())
         text += f", without {missing}"
