@@ -22,6 +22,8 @@ _REGISTRY = Registry(
         "modeled_latency": "evaluators.modeled:ModeledLatency",
         "robustness": "evaluators.scoring:Robustness",
         "size": "evaluators.scoring:Size",
+        "tpu_analytic": "evaluators.modeled:ModeledLatency",
+        "tpu_xla": "evaluators.tpu.evaluator:TpuXla",
     },
     "hwnas.evaluators",
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from evaluators.register_tiles import RegisterTile
+from evaluators.tiles import fill, with_batch
 from evaluators.workload import Kernel, converted
 from hw_profiles import Figure, HardwareProfile
 
@@ -165,6 +166,7 @@ class Processor:
         if "tile_pixels" in profile.parts:
             sizes = (int(profile.part(f"tile_{of}")) for of in ("channels", "pixels", "blocks"))
             self._tile = RegisterTile(*sizes)
+        self._lanes, self._sublanes = (int(profile.part(n, 1)) for n in ("lanes", "sublanes"))
         self._cache_bytes, self._cache_bytes_s = 0.0, self._memory_bytes_s
         if "cache" in profile.memory_bytes:
             self._cache_bytes = profile.memory_bytes["cache"].value
@@ -175,7 +177,8 @@ class Processor:
     def demand(self, kernel: Kernel) -> Demand:
         """Of one execution."""
         one = converted(kernel, self._dtype)
-        activations = (one.input_bytes + one.output_bytes) * self._batch
+        read, written = self._fill(one.in_shape), self._fill(one.out_shape)
+        activations = (one.input_bytes * read + one.output_bytes * written) * self._batch
         fits = activations + one.weight_bytes <= self._cache_bytes
         bandwidth = self._cache_bytes_s if fits else self._memory_bytes_s
         name = class_of(one)
@@ -200,9 +203,11 @@ class Processor:
         engine = "matrix" if kernel.op in _MATRIX else "vector"
         if kernel.macs:
             operations = 2 * self._padded_macs(kernel)
+            if engine == "vector":
+                operations *= self._fill(kernel.out_shape)
         else:
             each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
-            operations = math.prod(kernel.out_shape) * each
+            operations = math.prod(kernel.out_shape) * self._fill(kernel.out_shape) * each
         share = self._share(class_of(kernel), engine, kernel.dtype)
         return operations * self._batch / (self._peak(engine, kernel.dtype) * share)
 
@@ -221,18 +226,23 @@ class Processor:
         return self._profile.peak(engine, dtype or self._profile.dtype)
 
     def _function_s(self, kernel: Kernel) -> float:
-        operations = math.prod(kernel.out_shape) * _FUNCTION_OPERATIONS * self._batch
+        elements = math.prod(kernel.out_shape) * self._fill(kernel.out_shape)
+        operations = elements * _FUNCTION_OPERATIONS * self._batch
         share = self._share("fused", "vector", kernel.dtype)
         return operations / (self._peak("vector", kernel.dtype) * share)
+
+    def _fill(self, shape: tuple[int, ...]) -> float:
+        """How much larger a tensor is for the zeros that fill up its tiles."""
+        if self._lanes == 1:
+            return 1.0
+        return fill(with_batch(shape, self._batch), self._lanes, self._sublanes)
 
     def _padded_macs(self, kernel: Kernel) -> float:
         """Multiply-accumulates with the zeros that fill up the tiles of the engine."""
         profile = self._profile
         inputs, outputs = _channels(kernel)
         if "systolic_rows" in profile.parts and kernel.op in _MATRIX:
-            reduction = max(1, round(kernel.macs / math.prod(kernel.out_shape)))
-            rows = _up(reduction, profile.part("systolic_rows")) / reduction
-            return kernel.macs * rows * _up(outputs, profile.part("systolic_columns")) / outputs
+            return self._systolic_macs(kernel)
         is_image = kernel.op in ("conv", "depthwise") and len(kernel.in_shape) == 4
         if self._tile and is_image and kernel.dtype not in _INTEGERS and kernel.dtype != "int8":
             return self._tile.macs(kernel, window_of(kernel))
@@ -242,6 +252,20 @@ class Processor:
             fill = _up(inputs, tile) / inputs if inputs >= tile else 1.0
             return kernel.macs * fill * _up(outputs, tile) / outputs
         return kernel.macs * _up(outputs, tile) / outputs
+
+    def _systolic_macs(self, kernel: Kernel) -> float:
+        """With the zeros in the arrays, and as if arrays that have nothing to do worked too.
+
+        An array takes a row of activations a clock. Several work on one kernel where there are
+        tiles of weights for them that share neither rows nor results, or positions of a window.
+        """
+        rows, columns = (self._profile.part(f"systolic_{n}") for n in ("rows", "columns"))
+        inputs, outputs = _channels(kernel)
+        reduction = max(1, round(kernel.macs / math.prod(kernel.out_shape)))
+        fill = _up(reduction, rows) / reduction * _up(outputs, columns) / outputs
+        units = self._profile.part("matrix_units", 1)
+        apart = min(math.ceil(inputs / rows), math.ceil(outputs / columns)) * window_of(kernel)
+        return kernel.macs * fill * units / min(units, max(1, apart))
 
 
 class ConvolutionEngine:

@@ -6,10 +6,21 @@ import re
 from dataclasses import dataclass
 
 from hw_profiles import HardwareProfile
+from nas.trials import ESTIMATED
 
-METHODS = ("measured", "modeled", "fpga_dataflow", "fpga_rtl")
-ESTIMATED_FIRST = ("measured", "fpga_dataflow")
-"""Methods before which the quick model of the profile gives an estimate."""
+METHODS = (
+    *("measured", "modeled", "tpu_analytic", "tpu_xla"),
+    *("fpga_dataflow", "fpga_dpu", "fpga_rtl"),
+)
+ESTIMATED_FIRST = ("measured", "tpu_xla", "fpga_dataflow")
+"""Methods that work on the network as it will be; before it is there, a model stands in."""
+_LOWERED = {
+    "tpu_analytic": "xla",
+    "tpu_xla": "xla",
+    "fpga_dataflow": "dataflow",
+    "fpga_dpu": "dpu",
+}
+"""How a profile must be lowered for a method."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +30,10 @@ class Device:
     Args:
         alias: what the config calls it; the last part of metric names such as ``latency_ms.cpu``.
         profile: what is known of the hardware.
-        method: ``measured`` (timed on it), ``modeled`` (computed from its profile),
-            ``fpga_dataflow`` (the same for a streaming circuit that is folded for it) or
-            ``fpga_rtl`` (the file as an unrolled circuit, see `evaluators.rtl`).
+        method: ``measured`` (timed on it), ``modeled`` (computed from its profile; of a TPU also
+            called ``tpu_analytic``, of a convolution engine ``fpga_dpu``), ``tpu_xla`` (compiled
+            for it, see `evaluators.tpu`), ``fpga_dataflow`` (a streaming circuit that is folded for
+            it) or ``fpga_rtl`` (the file as an unrolled circuit, see `evaluators.rtl`).
         runtime: that runs the artifact, or is assumed to.
         dtype: ``""``: of the profile where it is modeled, of the artifact where it is measured;
             else what float32 is computed in, for example ``bfloat16`` with ``openvino``.
@@ -50,10 +62,12 @@ class Device:
                 f"the method of device {self.alias} must be one of {', '.join(METHODS)}, "
                 f"but got {self.method!r}"
             )
-        if self.method == "fpga_dataflow" and self.profile.lowering != "dataflow":
+        lowered = _LOWERED.get(self.method, self.profile.lowering)
+        if self.profile.lowering != lowered:
             raise ValueError(
-                f"fpga_dataflow needs an fpga that is lowered as dataflow, but {self.profile.name} "
-                f"is a {self.profile.kind} lowered as {self.profile.lowering}"
+                f"the method {self.method} of device {self.alias} needs a profile lowered as "
+                f"{lowered}, but {self.profile.name} is a {self.profile.kind} lowered as "
+                f"{self.profile.lowering}"
             )
         for what, value in (("batch", self.batch), ("threads", self.threads)):
             if value < 1:
@@ -78,8 +92,8 @@ class Device:
 
     @property
     def modeled_metric(self) -> str:
-        """The metric that the quick model gives: an estimate where the latency comes later."""
-        prefix = "estimated_" if self.method in ESTIMATED_FIRST else ""
+        """The metric that a model gives: an estimate where the latency itself comes later."""
+        prefix = ESTIMATED if self.method in ESTIMATED_FIRST else ""
         return f"{prefix}latency_ms.{self.alias}"
 
 

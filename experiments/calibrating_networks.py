@@ -247,6 +247,15 @@ def pack(network: Network, path: Path, dtype: str = "float32") -> Artifact:
     return Artifact(str(path), sha256_of(path), dtype)
 
 
+def built(network: Network) -> Any:
+    """The module of a network in inference mode, with random weights.
+
+    Raises:
+        CandidateError: the network cannot be built.
+    """
+    return _built(network)
+
+
 def _space(name: str, options: Mapping[str, Any]) -> search_spaces.Space:
     return _cached_space(name, tuple(sorted(options.items())))
 

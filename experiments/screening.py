@@ -13,7 +13,7 @@ from experiments.wiring import circuit_evaluators, screen_evaluators
 from nas.keys import seed_of
 from nas.protocols import Evaluator
 from nas.task import Task
-from nas.trials import Candidate, Provenance, Readings
+from nas.trials import ESTIMATED, Candidate, Provenance, Readings
 
 
 class Screen:
@@ -65,7 +65,7 @@ class Screen:
         for evaluator in self._evaluators[devices]:
             readings = readings.merged(evaluator.evaluate(candidate))
         for device in devices:
-            if device.method == "measured":
+            if device.modeled_metric.startswith(ESTIMATED):
                 _widen(readings, device)
         return readings
 
@@ -121,9 +121,11 @@ def _widen(readings: Readings, device: Device) -> None:
 def _is_of(calibration: Mapping[str, Any], device: Device, origin: Provenance) -> bool:
     """Whether a calibration was measured in the setting of a device, as far as it says."""
     runtime = str(calibration.get("runtime", device.runtime)).partition(" ")[0]
+    served = runtime == device.runtime and (
+        calibration.get("threads", device.threads) == device.threads
+    )
     return (
-        runtime == device.runtime
+        (served or device.method == "tpu_xla")
         and origin.dtype in str(calibration.get("dtype", origin.dtype)).split(",")
         and calibration.get("batch", device.batch) == device.batch
-        and calibration.get("threads", device.threads) == device.threads
     )

@@ -304,6 +304,7 @@ class Worker:
         dtype = _DTYPES.get(config.scheme, "int8")
         if dtype == "float32":
             self._pack_torch(module, sha256)
+        self._pack_graphs(module, sha256)
         return Artifact(str(self._files.artifact(sha256)), sha256, dtype), left
 
     def _pack_torch(self, module: Any, sha256: str) -> None:
@@ -313,6 +314,15 @@ class Worker:
 
             onnx, twin = self._files.artifact(sha256), self._files.twin(sha256)
             package_torch(module, self._data, twin, onnx)
+
+    def _pack_graphs(self, module: Any, sha256: str) -> None:
+        """Keep the graph for the compiler, where a device needs one."""
+        batches = {device.batch for device in self._devices if device.method == "tpu_xla"}
+        if batches:
+            from evaluators.tpu.twins import write_twin
+
+            for batch in batches:
+                write_twin(module, self._data, self._files.artifact(sha256), batch)
 
     def _keep_outputs(self, candidate: Candidate, artifact: Artifact) -> None:
         import numpy as np

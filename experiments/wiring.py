@@ -26,6 +26,9 @@ _OF_THE_FILE = ("fpga_rtl",)
 WORKER_METRICS = ("float_accuracy",)
 """Metrics that the stages themselves give, beside those of the evaluators."""
 
+_METERS = {"measured": "measured_latency", "tpu_xla": "tpu_xla"}
+"""By method, the evaluator that reads a latency off an artifact."""
+
 
 def build_task(config: ExperimentConfig) -> TaskData:
     """The task with all its splits.
@@ -143,21 +146,21 @@ def _of_the_file(device: Device, data: TaskData) -> Evaluator:
 def measure_evaluators(
     devices: Iterable[Device], genotype: Genotype = MappingProxyType({})
 ) -> dict[str, Evaluator]:
-    """What is timed, by device alias.
+    """What is timed or compiled, by device alias.
 
     Args:
-        devices: those that are measured count.
+        devices: those that are measured, or compiled for, count.
         genotype: that chooses the runtime.
 
     Raises:
-        ConfigError: for a device that is not here.
+        ConfigError: for a device, or a compiler, that is not here.
     """
     found = {}
     for device in devices:
-        if device.method == "measured":
+        if device.method in _METERS:
             try:
                 chosen = deployed(device, genotype)
-                found[device.alias] = evaluators.create("measured_latency", device=chosen)
+                found[device.alias] = evaluators.create(_METERS[device.method], device=chosen)
             except ValueError as error:
                 where = ("devices", device.alias)
                 raise ConfigError(f"devices.{device.alias}: {error}", where) from error

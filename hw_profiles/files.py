@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 SHIPPED = Path(__file__).parent
 _TEXTS = ("name", "title", "kind", "lowering", "dtype")
 _SINGLE = ("clock_hz", "uncertainty")
-_OPTIONAL = ("calibration", "identity", "sibling")
+_OPTIONAL = ("calibration", "identity", "sibling", "chip")
 _KNOWN = (*_TEXTS, *_SINGLE, "peak_ops_s", *GROUPS, *_OPTIONAL)
 
 
@@ -131,7 +131,7 @@ def _profile(record: Any) -> HardwareProfile:
     for key in (*_TEXTS, *_SINGLE):
         if key not in fields:
             raise ValueError(f"{key} is missing")
-    for key in (*_TEXTS, "identity", "sibling"):
+    for key in (*_TEXTS, "identity", "sibling", "chip"):
         if not isinstance(fields.get(key, ""), str):
             raise ValueError(f"{key} must be a text, but got {fields[key]!r}")
     fields |= {key: _figure(key, fields[key]) for key in _SINGLE}

@@ -74,6 +74,7 @@ class HardwareProfile:
         calibration: what a calibration has learned, kept as it is.
         identity: of a detected machine, what makes it this one.
         sibling: the name of a profile whose calibration this one's starts from; ``""``: none.
+        chip: what a vendor's compiler calls it, for example ``v5e``; ``""``: none knows it.
 
     Raises:
         ValueError: naming the figure that is missing, absurd or wrong.
@@ -97,6 +98,7 @@ class HardwareProfile:
     calibration: Mapping[str, Any] | None = None
     identity: str = ""
     sibling: str = ""
+    chip: str = ""
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -170,6 +172,7 @@ class HardwareProfile:
             "figures": {name: [figure.value, figure.source] for name, figure in self.figures()},
             "about": [self.name, self.title, self.kind, self.lowering, self.dtype, self.identity],
             "sibling": self.sibling,
+            "chip": self.chip,
             "calibration": self.calibration,
         }
         return json.dumps(plain, sort_keys=True, default=str)

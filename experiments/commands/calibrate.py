@@ -16,6 +16,7 @@ import hw_profiles
 from experiments.calibrating import Calibrated, Sample, Setting, calibrate_profile, save_calibrated
 from experiments.calibrating_host import Progress, measure_here, profile_here
 from experiments.calibrating_networks import Plan
+from experiments.calibrating_tpu import compile_all
 from experiments.commands.output import FINE, Output
 from experiments.kit import write_kit
 from experiments.kit_results import read_results
@@ -23,6 +24,7 @@ from hw_profiles import host
 from hw_profiles.home import profiles_folder
 
 _HOST: Mapping[str, Any] = {"space": "convnet", "networks": 30, "shape": "1x32x32"}
+_TPU: Mapping[str, Any] = {"space": "convnet", "networks": 20, "shape": "1x16x16"}
 _KIT: Mapping[str, Any] = {
     "space": "mobile",
     "networks": 20,
@@ -70,7 +72,7 @@ class Request:
 
 
 def run(typed: Mapping[str, Any]) -> int:
-    """Calibrate this machine, write a kit, or import what came back of one.
+    """Calibrate this machine, or a TPU on its compiler; write a kit, or import what came back.
 
     Args:
         typed: see `Request`.
@@ -87,7 +89,8 @@ def run(typed: Mapping[str, Any]) -> int:
         return _kit(request, request.kit)
     if request.results is not None:
         return _import(request, request.results)
-    return _host(request)
+    profile = profile_here(request.profile)
+    return _tpu(request, profile) if profile.kind == "tpu" else _host(request, profile)
 
 
 def _plan(request: Request, profile: hw_profiles.HardwareProfile, usual: Mapping[str, Any]) -> Plan:
@@ -113,8 +116,7 @@ def _dtypes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def _host(request: Request) -> int:
-    profile = profile_here(request.profile)
+def _host(request: Request, profile: hw_profiles.HardwareProfile) -> int:
     plan = _plan(request, profile, _HOST)
     name = request.name or profile.name
     file = profiles_folder() / f"{name}.measured.json"
@@ -128,6 +130,14 @@ def _host(request: Request) -> int:
     _finish(request, profile, samples, setting, name)
     file.unlink(missing_ok=True)
     return FINE
+
+
+def _tpu(request: Request, profile: hw_profiles.HardwareProfile) -> int:
+    """The compiler's estimates instead of measurements."""
+    plan = _plan(replace(request, dtype=""), profile, _TPU)
+    with _bar() as progress:
+        samples, setting = compile_all(plan, request.dtype, progress=progress)
+    return _finish(request, profile, samples, setting, request.name or profile.name)
 
 
 def _kit(request: Request, folder: Path) -> int:
