@@ -284,8 +284,8 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
         ("devices: {cpu: {profile: x}}", "devices.cpu.method: is missing"),
         ("devices: {cpu: {profile: x, method: measure}}", "devices.cpu.method: unknown method 'me"),
         (
-            "devices: {fpga: {profile: x, method: fpga_dpu}}",
-            "devices.fpga.method: 'fpga_dpu' is not available in this version (available: meas",
+            "devices: {fpga: {profile: x, method: fpga_cpu}}",
+            "devices.fpga.method: unknown method 'fpga_cpu'",
         ),
         (
             "compression: {quantize: [qat], weight_bits: [4, 9]}",
