@@ -20,23 +20,23 @@ _PROC = Path("/proc/cpuinfo")
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
 _CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _FIT = (
-    "assumption: as fitted to 120 random networks (convolutional, mobile, transformer; float32 and "
+    "assumption: as fitted to 75 random networks (convolutional, mobile, transformer; float32 and "
     "int8) in ONNX Runtime 1.32 on one AVX-512 machine, 2026-11, rounded; calibration replaces it"
 )
 _SHARES = {
-    "memory": 0.7,
-    "matrix": 0.95,
-    "stem": 0.6,
-    "vector": 0.2,
-    "depthwise": 0.5,
-    "function": 0.11,
-    "fused": 0.25,
+    "memory": 1.0,
+    "matrix": 0.9,
+    "stem": 1.0,
+    "vector": 0.1,
+    "depthwise": 0.7,
+    "function": 0.085,
+    "fused": 0.28,
     "matrix_int8": 0.8,
-    "stem_int8": 0.11,
-    "matmul_int8": 0.2,
-    "vector_int8": 0.04,
-    "depthwise_int8": 0.07,
-    "function_int8": 0.005,
+    "stem_int8": 0.085,
+    "matmul_int8": 0.21,
+    "vector_int8": 0.03,
+    "depthwise_int8": 0.06,
+    "function_int8": 0.004,
 }
 """Attainable shares of the peaks. Functions count 8 operations an element."""
 _BLOCKS = "ONNX Runtime's convolutions: {} channels a block, tiles of {} pixels by {} blocks ({})"
@@ -191,10 +191,10 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
             "cache": Figure(50e9, "assumption: one thread on its second-level cache"),
         },
         overhead_s={
-            "call": Figure(3e-6, _FIT),
-            "call_int8": Figure(5e-6, f"{_FIT}; quantizes, transposes, dequantizes"),
-            "op": Figure(1.1e-6, _FIT),
-            "op_int8": Figure(1.7e-6, _FIT),
+            "call": Figure(2.4e-6, _FIT),
+            "call_int8": Figure(3.1e-6, f"{_FIT}; quantizes, transposes, dequantizes"),
+            "op": Figure(1.6e-6, _FIT),
+            "op_int8": Figure(1.9e-6, _FIT),
         },
         efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
         parts=isa.parts,

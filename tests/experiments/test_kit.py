@@ -143,6 +143,33 @@ def test_rounds_in_which_the_machine_was_disturbed_do_not_count() -> None:
     assert not kit_measure.is_settled(results, "failed")
 
 
+def test_disturbances_between_two_looks_do_no_harm() -> None:
+    """The reference was fast before and after, but half of the time the network was not."""
+    rounds = [(0.006, 1.0), (0.006, 1.4)] * kit_measure.ENOUGH
+    results: dict[str, Any] = {
+        "setting": {"clock": "thread CPU time"},
+        "networks": {"a": {"rounds_ms": rounds, "passes": 3}},
+    }
+    kit_measure.conclude(results)
+    assert results["networks"]["a"]["latency_ms"] == pytest.approx(1.0)
+
+
+def test_the_reference_is_looked_at_before_and_after() -> None:
+    now_ns, costs = [0], iter([])
+
+    def reference() -> None:
+        now_ns[0] += next(costs)
+
+    def network() -> None:
+        now_ns[0] += 10**6
+
+    slow = 10**6 * 2
+    # Finding out, with a warm-up each; then a warm-up and a look before and after each block.
+    costs = iter([10**6] * 6 + [10**6] * 2 + [10**6, slow] + [10**6] * 4)
+    pairs = kit_measure.in_turns(reference, network, lambda: now_ns[0], 3)
+    assert pairs == [(2.0, 1.0), (2.0, 1.0), (1.0, 1.0)]
+
+
 def test_every_network_is_measured_with_the_setting(measured: Path) -> None:
     results = json.loads((measured / "results.json").read_text())
     assert len(results["networks"]) == 12

@@ -98,6 +98,17 @@ class TestIdentity:
         assert read(tmp_path, ARM).cache.source.startswith("assumption")
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "tile"), [(XEON, (16, 6, 4)), (RYZEN, (8, 3, 4)), (ARM, (8, None, None))]
+)
+def test_convolutions_are_blocked_for_the_instructions(
+    tmp_path: Path, cpuinfo: str, tile: tuple[int | None, ...]
+) -> None:
+    parts = host.profile_of(read(tmp_path, cpuinfo)).parts
+    found = (parts.get(f"tile_{name}") for name in ("channels", "pixels", "blocks"))
+    assert tuple(figure and figure.value for figure in found) == tile
+
+
 def test_this_machine_is_detected_the_same_every_time() -> None:
     profile = host.detect()
     assert profile == host.detect()
