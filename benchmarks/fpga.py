@@ -131,7 +131,9 @@ def _show(rows: Sequence[Row]) -> None:
         name, quantity = row.row, row.quantity or "-"
         left = f"{name:<32} {quantity:<15} {numbers[0]:>12} {numbers[1]:>12} {error:>8}"
         print(f"{left}{mark} {row.why}")
-    errors = [abs(row.error_percent) for row in rows if row.counts and row.error_percent is not None]
+    errors = [
+        abs(row.error_percent) for row in rows if row.counts and row.error_percent is not None
+    ]
     topologies = {row.topology for row in rows if row.counts}
     worst = max(errors, default=float("nan"))
     print(

@@ -83,7 +83,9 @@ def test_the_candidate_fails_with_one_line(
 
 @pytest.mark.parametrize("profile", ["zcu102-dpu", "tpu-v3", "generic-cpu"])
 def test_only_devices_that_stream_have_circuits(profile: str) -> None:
-    with pytest.raises(ValueError, match=f"needs an fpga that is lowered as dataflow, but {profile}"):
+    with pytest.raises(
+        ValueError, match=f"needs an fpga that is lowered as dataflow, but {profile}"
+    ):
         Device("fpga", load(profile), "fpga_dataflow")
 
 
