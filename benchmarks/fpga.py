@@ -107,16 +107,18 @@ def _compared(row: Mapping[str, str], design: Design, quantity: str, published: 
         error_percent=100 * (found / published - 1),
         counts=counts,
         topology=design.topology,
-        why=_why(design, is_latency),
+        why=_why(design, is_latency, time.slowest),
     )
 
 
-def _why(design: Design, is_latency: bool) -> str:
+def _why(design: Design, is_latency: bool, slowest: str) -> str:
     said = [f"folding {design.folding}"]
     if design.clock_is_inferred:
         said.append("clock inferred from this throughput" if not is_latency else "clock inferred")
     if design.folding == "found here":
         said.append("the board's own folding is not published: no validation")
+    elif slowest == "transfers" and not is_latency:
+        said.append("bound by transfers, whose width on that board is not known")
     elif not design.is_convolutional:
         said.append("bound by transfers and driver, which the profile leaves out")
     return "; ".join(said)
