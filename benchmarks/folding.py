@@ -118,7 +118,9 @@ def _line(network: Network, profile: HardwareProfile, options: argparse.Namespac
 
 def _shares(found: Folding) -> str:
     known = [name for name in NAMES if found.budget[name]]
-    return ", ".join(f"{name} {100 * found.used[name] / found.budget[name]:.0f} %" for name in known)
+    return ", ".join(
+        f"{name} {100 * found.used[name] / found.budget[name]:.0f} %" for name in known
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -107,16 +107,18 @@ def _compared(row: Mapping[str, str], design: Design, quantity: str, published: 
         error_percent=100 * (found / published - 1),
         counts=counts,
         topology=design.topology,
-        why=_why(design, is_latency),
+        why=_why(design, is_latency, time.slowest),
     )
 
 
-def _why(design: Design, is_latency: bool) -> str:
+def _why(design: Design, is_latency: bool, slowest: str) -> str:
     said = [f"folding {design.folding}"]
     if design.clock_is_inferred:
         said.append("clock inferred from this throughput" if not is_latency else "clock inferred")
     if design.folding == "found here":
         said.append("the board's own folding is not published: no validation")
+    elif slowest == "transfers" and not is_latency:
+        said.append("bound by transfers, whose width on that board is not known")
     elif not design.is_convolutional:
         said.append("bound by transfers and driver, which the profile leaves out")
     return "; ".join(said)
@@ -131,7 +133,9 @@ def _show(rows: Sequence[Row]) -> None:
         name, quantity = row.row, row.quantity or "-"
         left = f"{name:<32} {quantity:<15} {numbers[0]:>12} {numbers[1]:>12} {error:>8}"
         print(f"{left}{mark} {row.why}")
-    errors = [abs(row.error_percent) for row in rows if row.counts and row.error_percent is not None]
+    errors = [
+        abs(row.error_percent) for row in rows if row.counts and row.error_percent is not None
+    ]
     topologies = {row.topology for row in rows if row.counts}
     worst = max(errors, default=float("nan"))
     print(

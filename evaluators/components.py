@@ -273,9 +273,9 @@ class ConvolutionEngine:
 
     A clock takes ``pixels x input channels x output channels`` multiply-accumulates of a dense
     convolution, and a vector of channels for a few pixels of a depthwise one; pooling, products and
-    sums go through the depthwise engine a vector at a time. A gate multiplies all pixels of a vector
-    of channels by the same factors: of a tensor that is not on the chip it fetches vector by vector,
-    and uses only that part of each burst of the memory.
+    sums go through the depthwise engine a vector at a time. A gate multiplies all pixels of a
+    vector of channels by the same factors: of a tensor that is not on the chip it fetches vector by
+    vector, and uses only that part of each burst of the memory.
 
     Args:
         profile: of the device, lowered for ``dpu``.
@@ -293,7 +293,7 @@ class ConvolutionEngine:
         self._bytes_s = profile.bandwidth_bytes_s["memory"].value
         self._chip_bytes = profile.memory_bytes["cache"].value
         self._relaid_pixels = profile.part("relayout_pixels", math.inf)
-        self._scattered = profile.part("scattered_gate", 1.0)
+        self._scattered = max(1.0, profile.part("scattered_gate", 1.0))
 
     def demand(self, kernel: Kernel) -> Demand:
         """Of one execution."""

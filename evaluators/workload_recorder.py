@@ -75,9 +75,7 @@ class Recording(NamedTuple):
     input_shape: tuple[int, ...]
 
 
-def record(
-    module: torch.nn.Module, input_shape: Sequence[int], scopes: bool = False
-) -> Recording:
+def record(module: torch.nn.Module, input_shape: Sequence[int], scopes: bool = False) -> Recording:
     """The operations of one forward pass in inference mode; no weight is read.
 
     Args:

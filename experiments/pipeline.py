@@ -121,7 +121,13 @@ class Parts:
             choices=choices,
             devices=devices,
             training=config.training,
-            screen=Screen(space, data.task, devices, config.compression.align),
+            screen=Screen(
+                space,
+                data.task,
+                devices,
+                config.compression.align,
+                config.constraints_parsed(),
+            ),
             meters={alias: meter.needs for alias, meter in meters.items()},
         )
 

@@ -11,6 +11,7 @@ from evaluators.devices import Device
 from experiments.deployments import deployed
 from experiments.wiring import circuit_evaluators, screen_evaluators
 from nas.keys import seed_of
+from nas.objectives import Constraint
 from nas.protocols import Evaluator
 from nas.task import Task
 from nas.trials import ESTIMATED, Candidate, Provenance, Readings
@@ -29,9 +30,17 @@ class Screen:
         task: what they are for.
         devices: what latencies are modeled for.
         align: of structured pruning.
+        constraints: of the search; circuits are folded to meet those on resources.
     """
 
-    def __init__(self, space: Any, task: Task, devices: Sequence[Device], align: int) -> None:
+    def __init__(
+        self,
+        space: Any,
+        task: Task,
+        devices: Sequence[Device],
+        align: int,
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
         from evaluators.modeled import lowerings_on
         from evaluators.workload import BlockCaches
 
@@ -39,7 +48,7 @@ class Screen:
         self._devices = tuple(devices)
         self._evaluators: dict[tuple[Device, ...], list[Evaluator]] = {}
         self.is_fast = getattr(space, "blocks", None) is not None
-        self._circuits = circuit_evaluators(devices, task)
+        self._circuits = circuit_evaluators(devices, task, constraints)
         self.is_enough = self.is_fast and not self._circuits
         self._caches = BlockCaches(
             ["onnxruntime", *(name for device in devices for name in lowerings_on(device))]

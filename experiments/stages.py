@@ -148,7 +148,8 @@ class Worker:
     @functools.cached_property
     def _screen(self) -> Screen:
         align = self._config.compression.align
-        return Screen(self._space, self._data.task, self._devices, align)
+        constraints = self._config.constraints_parsed()
+        return Screen(self._space, self._data.task, self._devices, align, constraints)
 
     @functools.cached_property
     def _space(self) -> Any:

@@ -15,6 +15,7 @@ from experiments.config import ConfigError, ExperimentConfig
 from experiments.deployments import deployed, deployment_choices, serving
 from hw_profiles import load as load_profile
 from nas.choices import Choice, Genotype, check_choices, enumerate_genotypes
+from nas.objectives import Constraint
 from nas.protocols import Evaluator, SearchSpace
 from nas.registry import unknown
 from nas.task import Task
@@ -108,13 +109,25 @@ def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
     return [evaluators.create("complexity"), *modeled]
 
 
-def circuit_evaluators(devices: Iterable[Device], task: Task) -> list[Evaluator]:
-    """What is found out before training too, but takes longer: the circuit of a network."""
-    return [
-        evaluators.create(device.method, device=device, input_shape=task.input_shape)
-        for device in devices
-        if device.method == "fpga_dataflow"
-    ]
+def circuit_evaluators(
+    devices: Iterable[Device], task: Task, constraints: Iterable[Constraint] = ()
+) -> list[Evaluator]:
+    """What is found out before training too, but takes longer: the circuit of a network.
+
+    Args:
+        devices: those whose method makes one count.
+        task: what the networks are for.
+        constraints: upper bounds on resources; a circuit is folded to meet them.
+    """
+    bounds = {c.metric: c.bound for c in constraints if c.operator == "<="}
+    found = []
+    for device in devices:
+        if device.method == "fpga_dataflow":
+            end = f".{device.alias}"
+            limits = {n.removesuffix(end): b for n, b in bounds.items() if n.endswith(end)}
+            options = {"input_shape": task.input_shape, "limits": limits}
+            found.append(evaluators.create(device.method, device=device, **options))
+    return found
 
 
 def score_evaluators(data: TaskData, devices: Sequence[Device] = ()) -> list[Evaluator]:

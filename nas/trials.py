@@ -104,8 +104,8 @@ def sure_violation(constraint: Constraint, screened: Mapping[str, float]) -> flo
 
     A metric that is itself known (counted, or modeled for a modeled device) decides alone. Where
     `Readings` say that it is an estimate of what comes later (there is a provenance of
-    ``estimated_<metric>``, and none of the metric), it does so if the probability of a violation is above
-    ``constraint.reject_above``: an estimate that is a little off must not close a part of the
+    ``estimated_<metric>``, and none of the metric), it does so if the probability of a violation is
+    above ``constraint.reject_above``: an estimate that is a little off must not close a part of the
     space. By default that is where even the near end of the 90 % error bar violates.
     """
     metric, estimated = constraint.metric, f"{ESTIMATED}{constraint.metric}"

@@ -39,10 +39,11 @@ def of_window(unit: Unit, pe: Folds, simd: Folds) -> Cycles:
 
 
 def of_reading(unit: Unit, pe: Folds, simd: Folds) -> Cycles:
-    """Cycles in which the sliding window unit reads a pixel: it takes channels as it writes them."""
+    """Cycles in which the sliding window unit reads a pixel: as wide as it writes."""
     lanes = np.asarray(pe if unit.op == "depthwise" else simd)
     channels = unit.in_shape[0]
-    return channels / np.minimum(lanes, channels) + 0.0 * np.asarray(pe)
+    reading: Cycles = channels / np.minimum(lanes, channels) + 0.0 * np.asarray(pe)
+    return reading
 
 
 def of_frame(unit: Unit, pe: Folds, simd: Folds) -> Cycles:
@@ -73,4 +74,5 @@ def _sliding(unit: Unit, pe: Folds, simd: Folds) -> Cycles:
     read = width * of_reading(unit, pe, simd)
     write = unit.out_shape[2] * of_window(unit, pe, simd)
     fill = min(unit.window[0], height) * read
-    return fill + unit.out_shape[1] * np.maximum(write, unit.stride[0] * read)
+    sliding: Cycles = fill + unit.out_shape[1] * np.maximum(write, unit.stride[0] * read)
+    return sliding

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from evaluators.dataflow.folding import Folding, fold
+from evaluators.dataflow.folding import Folding, budget_of, fold_within
 from evaluators.dataflow.model import Timing, timing
 from evaluators.dataflow.tracing import WHOLE, Bits, circuit_of
 from evaluators.dataflow.units import INPUT_BITS
@@ -24,13 +25,21 @@ class FpgaDataflow:
     Args:
         device: with a profile of an FPGA that is lowered as dataflow.
         input_shape: of the task, without batch.
+        limits: of resources by name, where less than the device has may be used.
     """
 
     stage = "screen"
     needs = ""
 
-    def __init__(self, device: Device, input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        device: Device,
+        input_shape: tuple[int, ...],
+        limits: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self._device, self._input_shape = device, tuple(input_shape)
+        budget = budget_of(device.profile)
+        self._budget = {n: min(there, limits.get(n, there)) for n, there in budget.items()}
         names = ("latency_ms", *RESOURCES, "fits")
         self.provides = tuple(f"{name}.{device.alias}" for name in names)
 
@@ -45,7 +54,8 @@ class FpgaDataflow:
         device = self._device
         try:
             bits = bits_of(candidate.genotype)
-            found = fold(circuit_of(candidate.module, self._input_shape, bits), device.profile)
+            circuit = circuit_of(candidate.module, self._input_shape, bits)
+            found = fold_within(circuit, self._budget, device.name)
         except ValueError as error:
             raise CandidateError(str(error)) from None
         time = timing(found.circuit, device.profile)

@@ -106,7 +106,9 @@ def fold(circuit: Circuit, profile: HardwareProfile) -> Folding:
     return fold_within(circuit, budget_of(profile), profile.name)
 
 
-def fold_within(circuit: Circuit, budget: Mapping[str, float], device: str = "the device") -> Folding:
+def fold_within(
+    circuit: Circuit, budget: Mapping[str, float], device: str = "the device"
+) -> Folding:
     """The same for a budget by resource, see `budget_of`.
 
     Raises:
@@ -190,7 +192,8 @@ class _Search:
     def least_over(self, period: float) -> Numbers:
         """(resources,) what the cheapest options of this period need, in shares of the budget."""
         chosen = self._cheapest(np.ones(len(self._limits)), self._options.cycles > period)
-        return self._share[chosen].sum(axis=0)
+        needed: Numbers = self._share[chosen].sum(axis=0)
+        return needed
 
     def trimmed(self, chosen: NDArray[np.int64], period: float) -> NDArray[np.int64]:
         """The same period with less: each unit by itself as cheap as what it leaves free allows."""
@@ -262,7 +265,9 @@ def foldings(unit: Unit) -> list[tuple[int, int]]:
     lanes = divisors(channels)
     lanes += [channels * more for more in divisors(unit.mw // channels)[1:]]
     pairs = [(pe, simd) for pe in divisors(unit.mh) for simd in lanes]
-    return [(pe, simd) for pe, simd in pairs if pe * simd * unit.weight_bits <= _WIDEST] or pairs[:1]
+    return [(pe, simd) for pe, simd in pairs if pe * simd * unit.weight_bits <= _WIDEST] or pairs[
+        :1
+    ]
 
 
 _Columns = tuple[Numbers, Numbers, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -295,7 +300,9 @@ def _unit_options(unit: Unit) -> _Columns:
 
 
 def _fifo_options(bits: float) -> _Columns:
-    parts = [np.ceil(np.column_stack(resources.fifo(bits, in_blocks))) for in_blocks in (False, True)]
+    parts = [
+        np.ceil(np.column_stack(resources.fifo(bits, in_blocks))) for in_blocks in (False, True)
+    ]
     ones = np.ones(2, dtype=np.int64)
     return np.zeros(2), np.concatenate(parts), ones, ones, np.zeros((2, 2), dtype=np.int64)
 

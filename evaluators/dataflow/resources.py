@@ -59,9 +59,7 @@ def accumulator_bits(unit: Unit) -> int:
     return min(32, math.ceil(alpha + math.log2(1 + 2**-alpha) + 1))
 
 
-def matrix_unit(
-    unit: Unit, pe: Numbers, simd: Numbers, multipliers: str, memory: str
-) -> Resources:
+def matrix_unit(unit: Unit, pe: Numbers, simd: Numbers, multipliers: str, memory: str) -> Resources:
     """A matrix unit with its weights and thresholds, and its sliding window unit.
 
     Args:

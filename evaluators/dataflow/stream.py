@@ -81,7 +81,7 @@ def fifo_depths(circuit: Circuit) -> dict[tuple[int, int], int]:
     services = [_unhurried(unit, frame) for unit in circuit.units]
     pixels = circuit.input_shape[1] * circuit.input_shape[2]
     found = _run(circuit, services, frame / pixels)
-    begin = np.arange(1, pixels + 1) * (frame / pixels)
+    begin = _steady(pixels, frame / pixels)
     depths = {}
     for place, unit in enumerate(circuit.units):
         if len(unit.inputs) < 2:
@@ -94,12 +94,16 @@ def fifo_depths(circuit: Circuit) -> dict[tuple[int, int], int]:
 
 def _run(circuit: Circuit, services: Sequence[Service], source_cycles: float) -> list[Stream]:
     pixels = circuit.input_shape[1] * circuit.input_shape[2]
-    source = Stream(np.arange(1, pixels + 1) * source_cycles, source_cycles, ())
+    source = Stream(_steady(pixels, source_cycles), source_cycles, ())
     found: list[Stream] = []
     for unit, service in zip(circuit.units, services, strict=True):
         inputs = [source if at == INPUT else found[at] for at in unit.inputs]
         found.append(_through(unit, service, inputs))
     return found
+
+
+def _steady(pixels: int, pace: float) -> Times:
+    return np.arange(1, pixels + 1, dtype=np.float64) * np.float64(pace)
 
 
 def _service(unit: Unit) -> Service:
@@ -191,7 +195,8 @@ def _last_needed(unit: Unit, service: Service) -> NDArray[np.int64]:
     held = np.minimum(rows * unit.stride[0] + unit.window[0], height) * width
     beats = (columns + 1) * service.window / max(service.reading, 1e-12)
     ahead = np.minimum(np.ceil(beats), unit.stride[0] * width).astype(np.int64)
-    return (np.minimum(held + ahead, height * width) - 1).ravel()
+    last: NDArray[np.int64] = np.minimum(held + ahead, height * width) - 1
+    return last.ravel()
 
 
 def _lines_there(unit: Unit, read: Times) -> Times:

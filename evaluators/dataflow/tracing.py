@@ -26,10 +26,11 @@ WHOLE = "all"
 _JOINS = ("add", "mul", "concat")
 _GROUPED = ("conv", "grouped_conv", "transposed_conv")
 _POINTWISE_ROLES = ("activation", "norm", "scale", "noop", "copy", "view")
-_POINTWISE = frozenset(
-    "add sub rsub mul div abs neg sign round floor ceil trunc clamp minimum maximum where "
-    "gt ge lt le eq".split()
-)
+_POINTWISE = frozenset({"add", "sub", "rsub", "mul", "div", "abs", "neg", "sign", "where"}) | {
+    *("round", "floor", "ceil", "trunc", "clamp", "minimum", "maximum"),
+    *("gt", "ge", "lt", "le", "eq"),
+}
+"""What few bits are made with."""
 
 
 @dataclass(frozen=True)

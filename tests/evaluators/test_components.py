@@ -210,6 +210,21 @@ class TestConvolutionEngine:
         found = engine_of(engine(), 1, "int8").demand(product)
         assert found.activations_s == pytest.approx(2 * 16 * 64 / 1e9)
 
+    def test_a_large_gated_tensor_wastes_bursts_of_the_memory(self) -> None:
+        parts = engine().parts | {"scattered_gate": fig(4)}
+        runs = engine_of(engine(parts=parts), 1, "int8")
+        small, large = runs.demand(moved("mul", 16, 32)), runs.demand(moved("mul", 16, 64))
+        assert small.scattered_s == 0
+        assert large.scattered_s == pytest.approx(3 * large.activations_s)
+        assert large.busy_s == pytest.approx(4 * large.activations_s)
+        assert large.components()["mul.scattered"] == large.scattered_s
+        assert runs.demand(moved("add", 16, 64)).scattered_s == 0
+
+    def test_a_sum_takes_the_place_of_its_newest_summand(self) -> None:
+        both = replace(moved("add", 16, 8), input_bytes=4 * 2 * 16 * 64)
+        found = engine_of(engine(), 1, "int8").demand(both)
+        assert found.activations_s == pytest.approx(16 * 64 / 1e9)
+
 
 def test_an_engine_is_set_up_once() -> None:
     assert engine_of(processor(), 1, "float32") is engine_of(processor(), 1, "float32")

@@ -296,6 +296,11 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
             "compression.weight_bits: is of the scheme qat, but quantize does not list it",
         ),
         (
+            "devices: {fpga: {profile: x, method: fpga_dataflow, dtype: int16}}",
+            "devices.fpga.dtype: must be left out where the method is fpga_dataflow, whose bit-wid",
+        ),
+        ("constraints: [dsp.fpgi <= 9]", "constraints: name 'dsp.fpgi', but that is an unknown"),
+        (
             "devices: {cpu: {profile: x, method: modeled, batch: 0}}",
             "devices.cpu.batch: must be greater than or equal to 1, but got 0",
         ),

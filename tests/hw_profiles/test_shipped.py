@@ -32,9 +32,10 @@ def test_the_devices_that_are_promised_are_there() -> None:
     cards = "a100 h100 h200 l4 t4 rtx-3090 rtx-4090 gtx-1080-ti rtx-2080-ti"
     titans = "titan-x titan-xp titan-rtx jetson-orin-nano"
     others = "host-cpu tpu-v2 tpu-v3 pynq-z2 zcu102-dpu vck190-dpu"
+    streams = "arty-a7-100t ultra96 zcu104 alveo-u250"
     generic = "generic-cpu generic-gpu generic-phone generic-tpu generic-dpu"
     gpus = [f"nvidia-{name}" for name in f"{cards} {titans}".split()]
-    expected = f"{cpus} {phones} {others} {generic}".split()
+    expected = f"{cpus} {phones} {others} {streams} {generic}".split()
     assert set(SHIPPED) == {*expected, *gpus}
 
 
@@ -89,6 +90,25 @@ def test_the_pynq_z2_carries_an_xc7z020() -> None:
     assert board.bandwidth_bytes_s["memory"].value == 1050e6 * 16 / 8
     shares = [board.part(f"usable_{name}") for name in ("lut", "ff", "bram", "dsp")]
     assert shares == [0.7, 0.5, 0.8, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        # LUT, FF, block RAMs of 18 Kb, UltraRAMs, DSP slices
+        ("arty-a7-100t", (63400, 126800, 270, 0, 240)),  # DS180
+        ("ultra96", (70560, 141120, 432, 0, 360)),  # DS891
+        ("zcu104", (230400, 460800, 624, 96, 1728)),  # DS891
+        ("alveo-u250", (4 * 375000, 4 * 750000, 4 * 1152, 4 * 320, 4 * 2880)),  # behind the shell
+    ],
+)
+def test_the_budget_of_a_chip_is_that_of_its_data_sheet(name: str, budget: tuple[int, ...]) -> None:
+    board = hw_profiles.load(name)
+    names = ("lut", "ff", "bram18", "uram", "dsp")
+    assert tuple(board.part(each, 0.0) for each in names) == budget
+    shares = [board.part(f"usable_{each}") for each in ("lut", "ff", "bram", "dsp")]
+    assert shares == [0.7, 0.5, 0.8, 0.8]
+    assert board.clock_hz.source.startswith("assumption: ")
 
 
 @pytest.mark.parametrize("name", of_kind("cpu", "gpu", "tpu"))

@@ -72,6 +72,13 @@ def test_a_known_metric_decides_by_itself():
     assert sure_violation(AT_MOST_2, {"macs": 1e9}) == 0
 
 
+def test_what_was_found_out_exactly_outweighs_its_estimate():
+    readings = estimate(1.0, 6.0).merged(
+        Readings({"latency_ms.cpu": 3.0}, Provenance("modeled", low=1.5, high=6.0))
+    )
+    assert sure_violation(AT_MOST_2, readings) == 0.5
+
+
 def test_an_estimate_decides_by_the_near_end_of_its_error_bar():
     assert sure_violation(AT_MOST_2, estimate(1.9, 6.0)) == 0
     assert sure_violation(AT_MOST_2, estimate(3.0, 6.0)) == 0.5

@@ -9,7 +9,9 @@ from tests.evaluators.dataflow.circuits import conv, linear
 
 
 def cost(unit: Unit, pe: int, simd: int, multipliers: str = "lut", memory: str = "block"):
-    found = resources.of_unit(unit, np.array([float(pe)]), np.array([float(simd)]), multipliers, memory)
+    found = resources.of_unit(
+        unit, np.array([float(pe)]), np.array([float(simd)]), multipliers, memory
+    )
     return {name: float(amount[0]) for name, amount in zip(resources.NAMES, found, strict=True)}
 
 

@@ -91,9 +91,7 @@ def test_the_recurrence_over_whole_maps_is_that_over_pixels(
     stride: int, padding: int, folding: tuple[int, int]
 ) -> None:
     pe, simd = folding
-    unit = conv(
-        4, 8, 9, stride=(stride, stride), padding=(padding, padding), pe=pe, simd=simd
-    )
+    unit = conv(4, 8, 9, stride=(stride, stride), padding=(padding, padding), pe=pe, simd=simd)
     pace = 3.0
     found = stream.streams(Circuit((unit,), (4, 9, 9)), pace)[0].done
     assert found.tolist() == pytest.approx(slowly(unit, [pace * (i + 1) for i in range(81)]))
@@ -137,8 +135,6 @@ def test_a_faster_folding_is_never_later() -> None:
     circuit = residual(8, 12)
     slow = stream.first_frame(circuit, 1.0)
     foldings = [(1, 1), (2, 2), (4, 8), (8, 72)]
-    times = [
-        stream.first_frame(circuit.folded([each] * 3 + [(8, 1)]), 1.0) for each in foldings
-    ]
+    times = [stream.first_frame(circuit.folded([each] * 3 + [(8, 1)]), 1.0) for each in foldings]
     assert times == sorted(times, reverse=True)
     assert times[0] < slow
