@@ -63,8 +63,10 @@ class Demand:
         overhead_s: fixed.
         spills: what it works on does not fit into the memory on the chip.
         relaid: its images are so large that the compiler changes their layout.
+        relaid_s: for the tensors whose layout changes; None: all that it reads and writes.
         function_s: of the function that it applies to what it writes.
         scattered_s: for what it fetches of the memory and does not use.
+        serial: what computes it moves its elements too, so that neither hides the other.
     """
 
     kind: str
@@ -74,21 +76,25 @@ class Demand:
     overhead_s: float
     spills: bool = False
     relaid: bool = False
+    relaid_s: float | None = None
     function_s: float = 0.0
     scattered_s: float = 0.0
+    serial: bool = False
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
         moving_s = self.activations_s + self.weights_s + self.scattered_s
-        return max(self.compute_s + self.function_s, moving_s)
+        parts = self.compute_s + self.function_s, moving_s
+        return sum(parts) if self.serial else max(parts)
 
     @property
     def binds(self) -> str:
         """What its time goes into: ``compute``, ``memory`` or ``overhead``."""
         if self.overhead_s > self.busy_s:
             return "overhead"
-        return "compute" if self.compute_s + self.function_s >= self.busy_s else "memory"
+        computes = self.compute_s + self.function_s
+        return "compute" if computes >= self.activations_s + self.weights_s else "memory"
 
     def components(self) -> dict[str, float]:
         """The demand by component.
@@ -111,7 +117,8 @@ class Demand:
         elif self.spills:
             found[f"{self.moves}.spill"] = self.activations_s
         if self.relaid and plain not in ("add", "pool"):
-            found[f"{self.moves}.relayout"] = self.activations_s
+            again = self.activations_s if self.relaid_s is None else self.relaid_s
+            found[f"{self.moves}.relayout"] = again
         return found
 
     @property
@@ -191,8 +198,11 @@ class Processor:
             weights_s=one.weight_bytes / bandwidth,
             overhead_s=figure(self._profile.overhead_s, "op", one.dtype),
             spills=self._cache_bytes > 0 and not fits,
-            relaid=math.prod(one.in_shape[2:]) >= self._relaid_pixels,
+            relaid=math.prod(one.out_shape[2:]) >= self._relaid_pixels,
+            relaid_s=one.output_bytes * written * self._batch / bandwidth,
             function_s=self._function_s(one) if one.fused else 0.0,
+            # The vector unit of a TPU loads and stores by itself.
+            serial=self._lanes > 1 and one.op == "depthwise",
         )
 
     def call_s(self, kernel: Kernel) -> float:

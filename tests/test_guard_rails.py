@@ -32,6 +32,7 @@ HOMES = {
     "openvino": {"evaluators"},
     "torch": {"search_spaces", "evaluators", "experiments"},
     "pydantic": {"experiments"},
+    "jax": {"evaluators"},
 }
 """The packages that may import a library, lazily or not."""
 

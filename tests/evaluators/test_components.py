@@ -229,3 +229,51 @@ class TestConvolutionEngine:
 def test_an_engine_is_set_up_once() -> None:
     assert engine_of(processor(), 1, "float32") is engine_of(processor(), 1, "float32")
     assert engine_of(processor(), 1, "float32") is not engine_of(processor(), 2, "float32")
+
+
+class TestTpu:
+    """Tiles of 8 x 128, two arrays of 128 x 128."""
+
+    PARTS = {
+        "lanes": fig(128),
+        "sublanes": fig(8),
+        "systolic_rows": fig(128),
+        "systolic_columns": fig(128),
+        "matrix_units": fig(2),
+    }
+
+    def demand(self, kernel: Kernel, batch: int = 1, **parts: float) -> Demand:
+        known = {**self.PARTS, **{name: fig(value) for name, value in parts.items()}}
+        return demand_of(kernel, batch, kind="tpu", lowering="xla", parts=known)
+
+    def test_tensors_are_moved_with_the_zeros_of_their_tiles(self) -> None:
+        kernel = convolution(64, 128, 3, 8)
+        assert self.demand(kernel, 8).activations_s == pytest.approx(
+            8 * 4 * 64 * (128 + 128) / 100e9
+        )
+
+    def test_arrays_share_a_kernel_by_tiles_or_by_the_window(self) -> None:
+        one, both, window = (
+            self.demand(kernel).compute_s * 1e12 / (2 * kernel.macs)
+            for kernel in (
+                convolution(128, 128, 1, 8),
+                convolution(256, 256, 1, 8),
+                convolution(128, 128, 3, 8),
+            )
+        )
+        assert (one, both, window) == (2, 1, 1)
+
+    def test_what_moves_its_own_elements_hides_nothing(self) -> None:
+        found = self.demand(convolution(128, 128, 3, 8, "depthwise"), 8)
+        assert found.busy_s == found.compute_s + found.activations_s + found.weights_s
+        dense_one = self.demand(convolution(128, 128, 3, 8), 8)
+        assert dense_one.busy_s < dense_one.compute_s + dense_one.activations_s
+
+    def test_large_results_are_laid_anew(self) -> None:
+        kernel = replace(convolution(128, 256, 3, 8), out_shape=(1, 256, 8, 8))
+        small = self.demand(kernel, 8, relayout_pixels=65)
+        large = self.demand(kernel, 8, relayout_pixels=64)
+        assert "dense.relayout" not in small.components()
+        assert large.components()["dense.relayout"] == pytest.approx(
+            large.components()["dense.memory"] * 256 / (128 + 256)
+        )

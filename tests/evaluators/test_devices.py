@@ -14,7 +14,8 @@ from tests.hw_profiles.profiles import processor
         ({"alias": "my gpu"}, "alias of a device is made of .*, but got 'my gpu'"),
         ({"alias": ""}, "alias"),
         ({"alias": "a.b"}, "alias"),
-        ({"method": "guessed"}, "method of device gpu must be one of measured, modeled, "),
+        ({"method": "guessed"}, "method of device gpu must be one of measured, modeled, .* but got"),
+        ({"method": "tpu_xla"}, "tpu_xla of device gpu needs a profile lowered as xla, but made-up"),
         ({"batch": 0}, "batch of device gpu must be at least 1, but got 0"),
         ({"threads": -1}, "threads of device gpu must be at least 1, but got -1"),
     ],
@@ -33,6 +34,12 @@ def test_a_model_of_a_measured_device_is_an_estimate() -> None:
         "latency_ms.cpu-0",
         "estimated_latency_ms.cpu-0",
     )
+
+
+def test_a_compiled_device_is_estimated_before_there_is_a_file() -> None:
+    tpu = processor(kind="tpu")
+    assert Device("tpu", tpu, "tpu_xla").modeled_metric == "estimated_latency_ms.tpu"
+    assert Device("tpu", tpu, "tpu_analytic").modeled_metric == "latency_ms.tpu"
 
 
 def test_name_and_lowering_are_those_of_the_profile() -> None:
