@@ -111,7 +111,10 @@ def _settled(module: torch.nn.Module) -> torch.nn.Module:
     """With statistics as training might have left them, in inference mode."""
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
-            for statistic, low, high in ((layer.running_mean, -0.2, 0.2), (layer.running_var, 0.5, 2)):
+            for statistic, low, high in (
+                (layer.running_mean, -0.2, 0.2),
+                (layer.running_var, 0.5, 2),
+            ):
                 if statistic is not None:
                     statistic.uniform_(low, high)
     return module.eval()

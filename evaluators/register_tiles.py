@@ -3,9 +3,9 @@
 A blocked direct convolution keeps a tile of its output in registers, some pixels of a row by some
 blocks of channels, and a step multiplies all of it by one weight of one input channel (Georganas et
 al., Anatomy of high-performance deep learning convolutions on SIMD architectures, 2018; ONNX
-Runtime's blocked convolutions work so too). What is left of a row makes smaller tiles, and the pixels
-whose window reaches into the padding come one by one. The weights that lie in the padding are
-skipped.
+Runtime's blocked convolutions work so too). What is left of a row makes smaller tiles, and the
+pixels whose window reaches into the padding come one by one. The weights that lie in the padding
+are skipped.
 """
 
 from __future__ import annotations
