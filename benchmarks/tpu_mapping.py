@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 where a network answers otherwise."""
     options = _options(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX looks for anything else
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of programs that run once
     spaces = options.spaces or [name for name in search_spaces.names() if name != "python"]
     worst = 0.0
     for name in spaces:
@@ -111,7 +112,10 @@ def _settled(module: torch.nn.Module) -> torch.nn.Module:
     """With statistics as training might have left them, in inference mode."""
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
-            for statistic, low, high in ((layer.running_mean, -0.2, 0.2), (layer.running_var, 0.5, 2)):
+            for statistic, low, high in (
+                (layer.running_mean, -0.2, 0.2),
+                (layer.running_var, 0.5, 2),
+            ):
                 if statistic is not None:
                     statistic.uniform_(low, high)
     return module.eval()

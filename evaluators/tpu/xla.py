@@ -109,9 +109,7 @@ class XlaCompiler:
         answer = _kept(path)
         cached = answer is not None
         if answer is None:
-            answer = self._process.compile(
-                {"graph": graph.to_json(), "chip": chip, "dtype": dtype}
-            )
+            answer = self._process.compile({"graph": graph.to_json(), "chip": chip, "dtype": dtype})
             if "error" not in answer or answer.get("final"):
                 _keep(path, {**answer, "about": about})
         if "error" in answer:
@@ -241,5 +239,3 @@ def _keep(path: Path, answer: Mapping[str, Any]) -> None:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             json.dump(answer, file)
         os.replace(file.name, path)
-
-

@@ -14,7 +14,10 @@ from tests.hw_profiles.profiles import processor
         ({"alias": "my gpu"}, "alias of a device is made of .*, but got 'my gpu'"),
         ({"alias": ""}, "alias"),
         ({"alias": "a.b"}, "alias"),
-        ({"method": "guessed"}, "method of device gpu must be one of measured, modeled, .* but got"),
+        (
+            {"method": "guessed"},
+            "method of device gpu must be one of measured, modeled, .* but got",
+        ),
         ({"method": "tpu_xla"}, "tpu_xla of device gpu needs the profile of a tpu, but made-up is"),
         ({"batch": 0}, "batch of device gpu must be at least 1, but got 0"),
         ({"threads": -1}, "threads of device gpu must be at least 1, but got -1"),

@@ -68,7 +68,9 @@ def _transposed(
     )
     each_in, each_out, *window = weight.shape
     split = weight.reshape(groups, each_in // groups, each_out, *window).swapaxes(1, 2)
-    turned = jnp.flip(split.reshape(groups * each_out, each_in // groups, *window), range(2, 2 + spatial))
+    turned = jnp.flip(
+        split.reshape(groups * each_out, each_in // groups, *window), range(2, 2 + spatial)
+    )
     reach = [gap * (size - 1) for gap, size in zip(gaps, window, strict=True)]
     axes = "DHW"[-spatial:]
     result = lax.conv_general_dilated(
@@ -181,7 +183,13 @@ def _group_norm(
 
 
 def _pooled(
-    data: Array, window: Sizes, stride: Sizes, padding: Sizes, ceil: bool, start: float, combine: Any
+    data: Array,
+    window: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    ceil: bool,
+    start: float,
+    combine: Any,
 ) -> Array:
     """A window over the last axes; with ``ceil`` the last one may reach beyond the border."""
     spatial = data.ndim - 2

@@ -14,7 +14,12 @@ def test_results_of_convolutions_and_activations_become_outputs() -> None:
     made = {node.name: node.op.partition(".")[0] for node in graph.nodes}
     assert kept.outputs[0] == graph.outputs[0]
     assert sorted(made[name] for name in kept.outputs) == [
-        "conv2d", "conv2d", "flatten", "linear", "relu", "relu",
+        "conv2d",
+        "conv2d",
+        "flatten",
+        "linear",
+        "relu",
+        "relu",
     ]
     assert kept.layout == "torch_xla"
     assert (kept.nodes, kept.weights) == (graph.nodes, graph.weights)
@@ -37,5 +42,7 @@ def test_the_input_of_the_network_is_not_written_again() -> None:
         ((), ()),
     ],
 )
-def test_tensors_lie_as_pytorch_xla_puts_them(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
+def test_tensors_lie_as_pytorch_xla_puts_them(
+    shape: tuple[int, ...], order: tuple[int, ...]
+) -> None:
     assert torch_xla_order(shape) == order

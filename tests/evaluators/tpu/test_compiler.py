@@ -78,5 +78,3 @@ def test_a_network_too_large_for_the_chip_costs_one_candidate(compiler: XlaCompi
     with pytest.raises(CandidateError, match="v5e"):
         program = compiler.compile(large, "v5e")
         latency(program, hw_profiles.load("tpu-v5e"))
-
-

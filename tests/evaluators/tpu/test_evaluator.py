@@ -37,7 +37,11 @@ class TestTwins:
     def test_the_graph_has_the_batch_and_the_normalization(self, folder: Path) -> None:
         graph = read_twin(folder / "network.onnx", 4)
         assert [spec.shape for spec in graph.inputs.values()] == [(4, 1, 8, 8)]
-        assert [node.op.partition(".")[0] for node in graph.nodes][:3] == ["reshape", "sub", "reshape"]
+        assert [node.op.partition(".")[0] for node in graph.nodes][:3] == [
+            "reshape",
+            "sub",
+            "reshape",
+        ]
         assert [path.name for path in folder.iterdir()] == ["network.batch4.graph.json"]
 
     def test_a_graph_that_is_not_there_or_damaged_is_one_line(self, folder: Path) -> None:
@@ -91,5 +95,3 @@ class TestTpuXla:
         shared_compiler.cache_clear()
         with pytest.raises(ValueError, match=r"needs jax .* here is jax absent and libtpu absent"):
             TpuXla(DEVICE)
-
-

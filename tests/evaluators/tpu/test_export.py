@@ -19,7 +19,10 @@ def ops(module: nn.Module, fold: bool = True) -> list[str]:
 def test_batch_norm_folds_into_the_convolution_before_it() -> None:
     assert "batch_norm" in ops(convolutional(), fold=False)
     assert ops(convolutional()) == [
-        *["conv2d", "relu"] * 2, "adaptive_avg_pool2d", "flatten", "linear",
+        *["conv2d", "relu"] * 2,
+        "adaptive_avg_pool2d",
+        "flatten",
+        "linear",
     ]
 
 

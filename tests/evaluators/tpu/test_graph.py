@@ -21,7 +21,9 @@ def test_a_graph_is_read_back_equal() -> None:
         replace(SMALL, outputs=("linear",)),
         replace(SMALL, layout="torch_xla"),
         replace(SMALL, inputs={"x": Spec((4, 4), "float32")}),
-        replace(SMALL, nodes=(*SMALL.nodes[:1], Node("relu", "tanh.default", ({"ref": "linear"},), {}))),
+        replace(
+            SMALL, nodes=(*SMALL.nodes[:1], Node("relu", "tanh.default", ({"ref": "linear"},), {}))
+        ),
     ],
 )
 def test_what_compiles_otherwise_hashes_otherwise(other: Graph) -> None:

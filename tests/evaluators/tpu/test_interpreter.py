@@ -22,6 +22,7 @@ from tests.evaluators.tpu.nets import SHAPE, SMALL, Function, settled
 
 jax = pytest.importorskip("jax", reason="the extra tpu is not installed")
 jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_disable_most_optimizations", True)  # compiling is what takes time
 
 from evaluators.tpu.interpreter import check_ops, dtype_of, run  # noqa: E402
 
@@ -104,11 +105,11 @@ def test_transformer_layers_and_tokens() -> None:
     ("name", "shape"),
     [
         ("convnet", (1, 16, 16)),
-        ("cell", (3, 16, 16)),
-        ("mnasnet", (3, 32, 32)),
-        ("mobile", (3, 32, 32)),
         ("transformer", (3, 16, 16)),
         ("python", (1, 16, 16)),
+        pytest.param("cell", (3, 16, 16), marks=pytest.mark.slow),
+        pytest.param("mnasnet", (3, 32, 32), marks=pytest.mark.slow),
+        pytest.param("mobile", (3, 32, 32), marks=pytest.mark.slow),
     ],
 )
 def test_members_of_every_space_give_what_torch_gives(name: str, shape: tuple[int, ...]) -> None:

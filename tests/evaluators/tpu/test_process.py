@@ -79,7 +79,9 @@ def test_an_absent_or_another_compiler_is_one_line(
     here = {"jax": "0.10.2", "libtpu": libtpu}
     monkeypatch.setattr(process, "installed", here.__getitem__)
     found = libtpu or "absent"
-    with pytest.raises(ValueError, match=rf"libtpu 0\.0\.42 \(pip .*jax 0\.10\.2 and libtpu {found};"):
+    with pytest.raises(
+        ValueError, match=rf"libtpu 0\.0\.42 \(pip .*jax 0\.10\.2 and libtpu {found};"
+    ):
         check_installed()
 
 
