@@ -69,7 +69,7 @@ def test_a_latency_has_the_batch_and_the_dtype(
     (asked,) = answers.asked
     assert asked["dtype"] == "float32"
     ((shape, _),) = asked["graph"]["inputs"].values()
-    assert shape == [16, 1, 8, 8]
+    assert shape == (16, 1, 8, 8)
 
 
 def test_a_device_that_the_compiler_does_not_know_is_refused() -> None:

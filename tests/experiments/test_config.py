@@ -365,7 +365,7 @@ def test_a_file_that_is_no_text_is_one_line(path: Path) -> None:
 
 
 def test_the_shipped_ones_are_listed_and_read() -> None:
-    assert shipped_names() == ["digits-cpu", "digits-cpu-genetic", "smoke"]
+    assert shipped_names() == ["digits-cpu", "digits-cpu-genetic", "digits-tpu", "smoke"]
     assert [load_config(name).name for name in shipped_names()] == shipped_names()
 
 

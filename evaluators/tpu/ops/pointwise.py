@@ -101,7 +101,7 @@ def _scaled(one: Array, other: Array) -> Array:
     return one * other
 
 
-_BINARY = {
+_BINARY: dict[str, Callable[..., Array]] = {
     "pow": jnp.power,
     "eq": jnp.equal,
     "ne": jnp.not_equal,
