@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 where a network answers otherwise."""
     options = _options(arguments)
     os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX looks for anything else
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of programs that run once
     spaces = options.spaces or [name for name in search_spaces.names() if name != "python"]
     worst = 0.0
     for name in spaces:

@@ -43,7 +43,7 @@ def test_a_model_of_a_measured_device_is_an_estimate() -> None:
 
 
 def test_a_compiled_device_is_estimated_before_there_is_a_file() -> None:
-    tpu = processor(kind="tpu")
+    tpu = processor(kind="tpu", lowering="xla")
     assert Device("tpu", tpu, "tpu_xla").modeled_metric == "estimated_latency_ms.tpu"
     assert Device("tpu", tpu, "tpu_analytic").modeled_metric == "latency_ms.tpu"
 

@@ -387,7 +387,8 @@ def test_a_circuit_needs_a_network_of_few_bits(path: Path) -> None:
 
 
 def test_the_shipped_ones_are_listed_and_read() -> None:
-    assert shipped_names() == ["digits-cpu", "digits-cpu-genetic", "digits-fpga", "smoke"]
+    shipped = ["digits-cpu", "digits-cpu-genetic", "digits-fpga", "digits-tpu", "smoke"]
+    assert shipped_names() == shipped
     assert [load_config(name).name for name in shipped_names()] == shipped_names()
 
 

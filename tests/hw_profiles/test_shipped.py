@@ -31,11 +31,12 @@ def test_the_devices_that_are_promised_are_there() -> None:
     phones = "pixel3 samsung-a50 essential-ph-1"
     cards = "a100 h100 h200 l4 t4 rtx-3090 rtx-4090 gtx-1080-ti rtx-2080-ti"
     titans = "titan-x titan-xp titan-rtx jetson-orin-nano"
-    others = "host-cpu tpu-v2 tpu-v3 pynq-z2 zcu102-dpu vck190-dpu"
+    others = "host-cpu pynq-z2 zcu102-dpu vck190-dpu"
+    tpus = "tpu-v2 tpu-v3 tpu-v4 tpu-v5e tpu-v5p tpu-v6e tpu-v7x"
     streams = "arty-a7-100t ultra96 zcu104 alveo-u250"
     generic = "generic-cpu generic-gpu generic-phone generic-tpu generic-dpu"
     gpus = [f"nvidia-{name}" for name in f"{cards} {titans}".split()]
-    expected = f"{cpus} {phones} {others} {streams} {generic}".split()
+    expected = f"{cpus} {phones} {others} {tpus} {streams} {generic}".split()
     assert set(SHIPPED) == {*expected, *gpus}
 
 

@@ -1,4 +1,4 @@
-"""Layers: products, convolutions, norms, pooling and attention. Images are (batch, channels, ...)."""
+"""Products, convolutions, norms, pooling and attention; images are (batch, channels, ...)."""
 
 from __future__ import annotations
 

@@ -87,6 +87,12 @@ def _ignoring_dtype(function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda data, *_, **__: function(data)
 
 
+def _variance(
+    data: Array, axes: Sequence[int] | None = None, *, correction: int = 1, keepdim: bool = False
+) -> Array:
+    return jnp.var(data, axis=tuple(axes) if axes else None, ddof=correction, keepdims=keepdim)
+
+
 def _where(condition: Array, one: Array, other: Array) -> Array:
     return jnp.where(condition, one, other)
 
@@ -95,7 +101,7 @@ def _scaled(one: Array, other: Array) -> Array:
     return one * other
 
 
-_BINARY = {
+_BINARY: dict[str, Callable[..., Array]] = {
     "pow": jnp.power,
     "eq": jnp.equal,
     "ne": jnp.not_equal,
@@ -116,7 +122,7 @@ _BINARY = {
 }
 _OVERLOADS = ("Tensor", "Scalar", "default", "Tensor_Scalar", "Tensor_Tensor", "Tensor_mode")
 
-_UNARY = {
+_UNARY: dict[str, Callable[..., Array]] = {
     "relu": jax.nn.relu,
     "relu6": lambda data: jnp.clip(data, 0, 6),
     "hardtanh": _hardtanh,
@@ -169,8 +175,9 @@ OPS: dict[str, Callable[..., Array]] = {
     "amax.default": _reduction(jnp.max),
     "amin.default": _reduction(jnp.min),
     "any.dim": _reduction(jnp.any),
-    "var.correction": lambda data, axes=None, *, correction=1, keepdim=False: jnp.var(
-        data, axis=None if axes is None else tuple(axes), ddof=correction, keepdims=keepdim
+    "var.correction": _variance,
+    "var.dim": lambda data, axes=None, unbiased=True, keep=False: _variance(
+        data, axes, correction=int(unbiased), keepdim=keep
     ),
     "argmax.default": lambda data, axis=None, keep=False: jnp.argmax(data, axis, keepdims=keep),
     "where.self": _where,

@@ -40,7 +40,7 @@ def _expand(data: Array, sizes: Sequence[int], **_: Any) -> Array:
 
 
 def _split(data: Array, size: int, axis: int = 0) -> list[Array]:
-    return list(jnp.split(data, range(size, data.shape[axis], size), axis))
+    return list(jnp.split(data, list(range(size, data.shape[axis], size)), axis))
 
 
 def _split_with_sizes(data: Array, sizes: Sequence[int], axis: int = 0) -> list[Array]:
@@ -114,7 +114,8 @@ def _filled(value: float | None) -> Callable[..., Array]:
 
 
 def _arange(*bounds: float, dtype: Any = None, **_: Any) -> Array:
-    return jnp.arange(*bounds, dtype=dtype)
+    made: Array = jnp.arange(*bounds)
+    return made if dtype is None else made.astype(dtype)
 
 
 def _gather(data: Array, axis: int, index: Array, **_: Any) -> Array:
@@ -126,10 +127,11 @@ def _scalar(value: float, *, dtype: Any = None, **_: Any) -> Array:
 
 
 _COPIES = ("clone", "contiguous", "alias", "detach", "detach_", "dropout", "lift_fresh_copy")
+_CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async")
 _VIEWS = ("view", "reshape", "_unsafe_view", "_reshape_copy", "view_copy")
 
 OPS: dict[str, Callable[..., Any]] = {
-    **{f"{name}.default": _same for name in _COPIES},
+    **{f"{name}.default": _same for name in (*_COPIES, *_CHECKS)},
     **{f"{name}.default": lambda data, sizes: data.reshape(sizes) for name in _VIEWS},
     "flatten.using_ints": _flatten,
     "unflatten.int": _unflatten,

@@ -76,5 +76,4 @@ def test_an_operation_without_a_mapping_costs_one_candidate(
 def test_a_network_too_large_for_the_chip_costs_one_candidate(compiler: XlaCompiler) -> None:
     large = replace(SMALL, inputs={"x": Spec((2**33, 4), "float32")})
     with pytest.raises(CandidateError, match="v5e"):
-        program = compiler.compile(large, "v5e")
-        latency(program, hw_profiles.load("tpu-v5e"))
+        latency(compiler.compile(large, "v5e"), hw_profiles.load("tpu-v5e"))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from evaluators.tpu.export import export
 from evaluators.tpu.graph import references
@@ -35,7 +35,7 @@ def test_a_folded_layer_gives_the_same(bias: bool, affine: bool) -> None:
     _, weight, shift = (weights.get(name) for name in references(layer))
     inputs = torch.randn(SHAPE)
     assert weight is not None
-    torch.testing.assert_close(F.conv2d(inputs, weight, shift), net(inputs))
+    torch.testing.assert_close(functional.conv2d(inputs, weight, shift), net(inputs))
     assert set(weights) == set(graph.weights) == set(references(layer)) - set(graph.inputs)
 
 
@@ -77,7 +77,7 @@ def test_the_same_module_gives_the_same_graph_whatever_its_weights() -> None:
 
 
 def test_operations_in_place_are_replaced() -> None:
-    net = Function(lambda inputs: F.relu_(inputs + 1).mul_(2))
+    net = Function(lambda inputs: functional.relu_(inputs + 1).mul_(2))
     assert not any(op.endswith("_") for op in ops(net))
 
 

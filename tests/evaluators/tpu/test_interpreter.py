@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as f
 
 import search_spaces
 from evaluators.tpu.export import export
@@ -22,6 +22,7 @@ from tests.evaluators.tpu.nets import SHAPE, SMALL, Function, settled
 
 jax = pytest.importorskip("jax", reason="the extra tpu is not installed")
 jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_disable_most_optimizations", True)  # compiling is what takes time
 
 from evaluators.tpu.interpreter import check_ops, dtype_of, run  # noqa: E402
 
@@ -42,33 +43,33 @@ def difference(module: nn.Module, inputs: Tensor, fold: bool = True) -> float:
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Any]] = {
-    "activations": lambda x: F.silu(x) + F.gelu(x) + F.elu(x) + F.hardswish(x) + F.mish(x),
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "clips": lambda x: F.relu6(x) + F.hardtanh(x, -0.5, 0.5) + x.clamp(-0.1) + F.leaky_relu(x),
-    "sigmoids": lambda x: torch.sigmoid(x) * torch.tanh(x) + F.hardsigmoid(x) + F.logsigmoid(x),
-    "softplus": lambda x: F.softplus(x) + F.softplus(x, 2.0, 1.0),
-    "softmax": lambda x: F.softmax(x, 1) + F.log_softmax(x, -1),
+    "activations": lambda x: f.silu(x) + f.gelu(x) + f.elu(x) + f.hardswish(x) + f.mish(x),
+    "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
+    "clips": lambda x: f.relu6(x) + f.hardtanh(x, -0.5, 0.5) + x.clamp(-0.1) + f.leaky_relu(x),
+    "sigmoids": lambda x: torch.sigmoid(x) * torch.tanh(x) + f.hardsigmoid(x) + f.logsigmoid(x),
+    "softplus": lambda x: f.softplus(x) + f.softplus(x, 2.0, 1.0),
+    "softmax": lambda x: f.softmax(x, 1) + f.log_softmax(x, -1),
     "numbers": lambda x: (2 - x) / 3 + x**2 - torch.sub(x, 1, alpha=2) + torch.add(x, x, alpha=0.5),
     "mathematics": lambda x: (x.abs() + 1).log() + x.exp().sqrt() + x.sin() * x.cos() - x.neg(),
     "reductions": lambda x: x.mean((2, 3)) + x.sum((2, 3)) + x.amax((2, 3)) + x.var((2, 3)),
     "where": lambda x: torch.where(x > 0, x, torch.full_like(x, 2.0)),
-    "in_place": lambda x: F.relu_(x + 1).mul_(2).add_(x),
-    "max_pool": lambda x: F.max_pool2d(x, 3, 2, 1),
-    "max_pool_ceil": lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
-    "avg_pool": lambda x: F.avg_pool2d(x, 3, 2, 1),
-    "avg_pool_without_borders": lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
-    "avg_pool_ceil": lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True),
-    "adaptive": lambda x: F.adaptive_avg_pool2d(x, 1) * F.adaptive_avg_pool2d(x, (3, 4)),
+    "in_place": lambda x: f.relu_(x + 1).mul_(2).add_(x),
+    "max_pool": lambda x: f.max_pool2d(x, 3, 2, 1),
+    "max_pool_ceil": lambda x: f.max_pool2d(x, 3, 2, ceil_mode=True),
+    "avg_pool": lambda x: f.avg_pool2d(x, 3, 2, 1),
+    "avg_pool_without_borders": lambda x: f.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+    "avg_pool_ceil": lambda x: f.avg_pool2d(x, 3, 2, ceil_mode=True),
+    "adaptive": lambda x: f.adaptive_avg_pool2d(x, 1) * f.adaptive_avg_pool2d(x, (3, 4)),
     "views": lambda x: x.flatten(1).unflatten(1, (3, 64)).transpose(1, 2).reshape(2, -1),
     "axes": lambda x: x.permute(0, 2, 3, 1).unsqueeze(1).squeeze(1).expand(2, 8, 8, 3),
     "parts": lambda x: torch.cat([*x.chunk(2, 3), x[:, :, :, 2:6:2], x.select(3, 1)[..., None]], 3),
     "splits": lambda x: torch.stack(x.split(4, 2)).sum(0) + x.split([4, 4], 2)[1],
-    "pads": lambda x: F.pad(x, (1, 2, 0, 1)) + F.pad(x, (1, 2, 0, 1), value=1.0),
-    "mirrors": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
-    "shuffles": lambda x: F.pixel_shuffle(torch.cat([x, x[:, :1]], 1), 2).roll(1, 2).flip((3,)),
-    "upsampled": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+    "pads": lambda x: f.pad(x, (1, 2, 0, 1)) + f.pad(x, (1, 2, 0, 1), value=1.0),
+    "mirrors": lambda x: f.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "shuffles": lambda x: f.pixel_shuffle(torch.cat([x, x[:, :1]], 1), 2).roll(1, 2).flip((3,)),
+    "upsampled": lambda x: f.interpolate(x, scale_factor=2, mode="nearest"),
     "constants": lambda x: x + torch.arange(8.0) + torch.ones(8) - torch.zeros(8, 1),
-    "attention": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "attention": lambda x: f.scaled_dot_product_attention(x, x, x, is_causal=True),
     "products": lambda x: x @ x.transpose(2, 3) + torch.einsum("bchw,bcwv->bchv", x, x),
     "converted": lambda x: x.to(torch.int64).to(torch.float32) + x.type_as(x),
 }
@@ -104,11 +105,11 @@ def test_transformer_layers_and_tokens() -> None:
     ("name", "shape"),
     [
         ("convnet", (1, 16, 16)),
-        ("cell", (3, 16, 16)),
-        ("mnasnet", (3, 32, 32)),
-        ("mobile", (3, 32, 32)),
         ("transformer", (3, 16, 16)),
         ("python", (1, 16, 16)),
+        pytest.param("cell", (3, 16, 16), marks=pytest.mark.slow),
+        pytest.param("mnasnet", (3, 32, 32), marks=pytest.mark.slow),
+        pytest.param("mobile", (3, 32, 32), marks=pytest.mark.slow),
     ],
 )
 def test_members_of_every_space_give_what_torch_gives(name: str, shape: tuple[int, ...]) -> None:
