@@ -81,10 +81,11 @@ def macs_affine(train: Sequence[Workload], ms: Floats, test: Sequence[Workload])
 
 def modeled(profile: HardwareProfile, dtype: str, method: str) -> Model:
     """The model of the project, by a method of `calibrate`; ``""`` for the data sheet alone."""
+    floating = "" if dtype == "int8" else dtype  # what is not quantized stays in float
 
     def predict(train: Sequence[Workload], ms: Floats, test: Sequence[Workload]) -> Prediction:
         fitted = calibrate(profile, list(train), list(ms), method) if method else profile
-        found = estimate_many(list(test), fitted, dtype=dtype)
+        found = estimate_many(list(test), fitted, dtype=floating)
         return Prediction(
             np.array([latency.latency_ms for latency in found]),
             np.array([latency.low for latency in found]),

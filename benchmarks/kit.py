@@ -65,9 +65,10 @@ def rows(
     calibrated = calibrate_profile(profile, kit.samples, kit.setting, method).profile
     networks, found = Networks(profile.lowering), []
     for dtype in dict.fromkeys(sample.dtype for sample in others.samples):
+        floating = "" if dtype == "int8" else dtype  # what is not quantized stays in float
         tested = [sample for sample in others.samples if sample.dtype == dtype]
         guesses = [
-            estimate(networks.workload(sample.network, dtype=dtype), calibrated, dtype=dtype)
+            estimate(networks.workload(sample.network, dtype=dtype), calibrated, dtype=floating)
             for sample in tested
         ]
         prediction = Prediction(

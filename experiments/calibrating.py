@@ -190,5 +190,9 @@ class _Fitting:
 
     def _float_dtype(self) -> str:
         """In which the networks that are not quantized were computed."""
-        dtypes = [sample.dtype for sample in self.samples]
-        return next((dtype for dtype in dtypes if dtype != "int8"), "int8")
+        from evaluators.workload import INTEGERS
+
+        pairs = zip(self.samples, self.workloads, strict=True)
+        dtypes = [each.dtype for each, work in pairs if not work.lowering.endswith(INTEGERS)]
+        known = (dtype for dtype in dtypes if dtype != "int8")
+        return next(known, dtypes[0] if dtypes else self.profile.dtype)

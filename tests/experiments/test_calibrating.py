@@ -92,6 +92,19 @@ def test_two_dtypes_make_one_profile() -> None:
         assert found.latency_ms == pytest.approx(true_ms(network, dtype), rel=0.25)
 
 
+def test_what_is_not_quantized_stays_in_float_where_all_networks_are_int8() -> None:
+    measured = samples(16, "int8")
+    calibrated = calibrate_profile(PROFILE, measured, SETTING)
+    works = [networks_16().workload(each.network, dtype="int8") for each in measured]
+    mixed = [work for work in works if any(kernel.dtype == "float32" for kernel in work.kernels)]
+    assert mixed
+    for work in mixed:
+        point = calibrated.points[works.index(work)]
+        seen = estimate(work, calibrated.profile).latency_ms
+        assert seen == pytest.approx(point.measured_ms, rel=0.3)
+        assert seen != estimate(work, calibrated.profile, dtype="int8").latency_ms
+
+
 def test_the_saved_profile_is_found_first_by_its_name(
     calibrated: Calibrated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
