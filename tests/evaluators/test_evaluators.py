@@ -9,11 +9,14 @@ def test_the_known_names():
     assert evaluators.names() == [
         "accuracy",
         "complexity",
+        "fpga_dataflow",
         "fpga_rtl",
         "measured_latency",
         "modeled_latency",
         "robustness",
         "size",
+        "tpu_analytic",
+        "tpu_xla",
     ]
 
 

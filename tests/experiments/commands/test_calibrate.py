@@ -24,7 +24,7 @@ def fast_machine(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def rounds(path: Path, device: Device, look: object) -> list[tuple[float, float]]:
         timed.append(path)
-        return [(0.006, path.stat().st_size / 1e5)] * 6  # larger files take longer
+        return [(0.006, path.stat().st_size / 1e5)] * kit_measure.ROUNDS  # larger files take longer
 
     monkeypatch.setattr(calibrating_timing, "_rounds", rounds)
     return timed
