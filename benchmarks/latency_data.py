@@ -162,17 +162,21 @@ def columns_of(folder: Path) -> list[Column]:
     return [column for column in map(column_of, names) if column is not None]
 
 
-def collections(folder: Path, lowerings: Sequence[str] = LOWERINGS) -> list[Collection]:
+def collections(
+    folder: Path, lowerings: Sequence[str] = LOWERINGS, wanted: str = ""
+) -> list[Collection]:
     """All collections of a folder, their networks traced.
 
     Args:
         folder: that holds the files.
         lowerings: in which the networks are wanted.
+        wanted: ``accel`` or ``nb201``; ``""``: both.
 
     Raises:
         ValueError: one line when it holds none, or one cannot be read.
     """
-    return [read(file, lowerings) for read, file in _files(folder)]
+    found = [(read, file) for read, file in _files(folder) if file.name.startswith(wanted)]
+    return [read(file, lowerings) for read, file in found]
 
 
 def _files(folder: Path) -> list[tuple[Callable[[Path, Sequence[str]], Collection], Path]]:

@@ -260,7 +260,7 @@ def _accel(folder: Path) -> Collection:
     Raises:
         ValueError: there are none with throughputs of a TPU v2.
     """
-    for collection in collections(folder, ("xla",)):
+    for collection in collections(folder, ("xla",), "accel"):
         if COLUMN in collection.rows:
             return collection
     raise ValueError(f"{folder} must hold accel_*.csv.gz with a column {COLUMN}")
