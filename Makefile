@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 PACKAGES := nas search_spaces strategies evaluators hw_profiles experiments
 # One thread for each numeric library: workers and tests run side by side.
 export OMP_NUM_THREADS := 1
+# Processes that run tests.
+TEST_WORKERS ?= 2
 
 .PHONY: setup demo test test-gpu check format clean
 
@@ -21,7 +23,7 @@ demo: $(READY)
 	$(BIN)/nas export latest --pick knee
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
