@@ -39,6 +39,8 @@ _CLASSES = {
 }
 _INTEGERS = ("uint8", "int16", "int32", "int64", "bool")
 _MOVERS = ("add", "mul", "pool", "move")
+_NORMALIZATION_BYTES = 16
+"""For an element of the input: a difference and a product, each reads and writes it."""
 _FEW_CHANNELS = 16
 """Below, runtimes take a convolution that reads images in another way."""
 _MOVES = {
@@ -172,7 +174,8 @@ class Processor:
         self._tile: RegisterTile | None = None
         if "tile_pixels" in profile.parts:
             sizes = (int(profile.part(f"tile_{of}")) for of in ("channels", "pixels", "blocks"))
-            self._tile = RegisterTile(*sizes)
+            costs = (profile.part(f"tile_{of}", 0.0) for of in ("step", "start", "reload"))
+            self._tile = RegisterTile(*sizes, *costs)
         self._lanes, self._sublanes = (int(profile.part(n, 1)) for n in ("lanes", "sublanes"))
         self._cache_bytes, self._cache_bytes_s = 0.0, self._memory_bytes_s
         if "cache" in profile.memory_bytes:
@@ -184,19 +187,22 @@ class Processor:
     def demand(self, kernel: Kernel) -> Demand:
         """Of one execution."""
         one = converted(kernel, self._dtype)
+        if one.op == "reorder" and not self._tile:  # only convolutions on a CPU have their own
+            return Demand("move", 0.0, 0.0, 0.0, 0.0)
         read, written = self._fill(one.in_shape), self._fill(one.out_shape)
         activations = (one.input_bytes * read + one.output_bytes * written) * self._batch
         fits = activations + one.weight_bytes <= self._cache_bytes
         bandwidth = self._cache_bytes_s if fits else self._memory_bytes_s
         name = class_of(one)
+        moving = bandwidth * self._moving_share(name, one.dtype)
         if one.dtype in ("int8", "uint8") and self._profile.dtype != "int8":
             name += ".int8"
         return Demand(
             kind=name,
             compute_s=self._compute_s(one),
-            activations_s=activations / bandwidth,
+            activations_s=activations / moving,
             weights_s=one.weight_bytes / bandwidth,
-            overhead_s=figure(self._profile.overhead_s, "op", one.dtype),
+            overhead_s=self._overhead_s(one),
             spills=self._cache_bytes > 0 and not fits,
             relaid=math.prod(one.out_shape[2:]) >= self._relaid_pixels,
             relaid_s=one.output_bytes * written * self._batch / bandwidth,
@@ -206,8 +212,24 @@ class Processor:
         )
 
     def call_s(self, kernel: Kernel) -> float:
-        """Fixed cost of a call that begins with this kernel."""
-        return figure(self._profile.overhead_s, "call", converted(kernel, self._dtype).dtype)
+        """Cost of a call that begins with this kernel: fixed, and to normalize the input."""
+        one = converted(kernel, self._dtype)
+        fixed = figure(self._profile.overhead_s, "call", one.dtype)
+        if not self._tile:
+            return fixed
+        # What is not ONNX Runtime on a CPU is timed without.
+        elements = math.prod(one.in_shape) * self._batch
+        return fixed + elements * _NORMALIZATION_BYTES / self._cache_bytes_s
+
+    def _overhead_s(self, kernel: Kernel) -> float:
+        known = self._profile.overhead_s
+        name = "product" if kernel.macs and "product" in known else "op"
+        return figure(known, name, kernel.dtype)
+
+    def _moving_share(self, name: str, dtype: str) -> float:
+        """Of the bandwidth, where a class of kernels does not reach it."""
+        share = self._profile.efficiency.get(f"memory_{name}_{dtype}")
+        return share.value if share else 1.0
 
     def _compute_s(self, kernel: Kernel) -> float:
         engine = "matrix" if kernel.op in _MATRIX else "vector"
@@ -219,7 +241,18 @@ class Processor:
             each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
             operations = math.prod(kernel.out_shape) * self._fill(kernel.out_shape) * each
         share = self._share(class_of(kernel), engine, kernel.dtype)
-        return operations * self._batch / (self._peak(engine, kernel.dtype) * share)
+        gathered_s = self._gathered_s(kernel) if kernel.dtype == "int8" else 0.0
+        seconds = operations / (self._peak(engine, kernel.dtype) * share) + gathered_s
+        return seconds * self._batch
+
+    def _gathered_s(self, kernel: Kernel) -> float:
+        """Of a convolution on integers: to find its windows, and to scale its outputs."""
+        known = self._profile.overhead_s
+        if "window" not in known or kernel.op not in (*_CONVOLUTIONS, "depthwise", "grouped_conv"):
+            return 0.0
+        outputs = math.prod(kernel.out_shape)
+        windows = outputs / kernel.out_shape[1] * window_of(kernel)
+        return windows * known["window"].value + outputs * known["output"].value
 
     def _share(self, name: str, engine: str, dtype: str) -> float:
         """The attainable share of a peak: of this class of kernels where the profile has it."""

@@ -28,11 +28,18 @@ class RegisterTile:
         channels: of a block, one vector register.
         pixels: of a row.
         blocks: of output channels.
+        step: what a step costs beside its multiply-adds: loops and addresses. This and what follows
+            are in multiply-adds of vectors.
+        start: what a tile of a depthwise convolution costs beside its multiply-adds.
+        reload: what a row of one costs for each weight of the window, which it loads again.
     """
 
     channels: int
     pixels: int
     blocks: int
+    step: float = 0.0
+    start: float = 0.0
+    reload: float = 0.0
 
     def macs(self, kernel: Kernel, window: int) -> float:
         """Multiply-accumulates that take as long in full tiles as this convolution does in its own.
@@ -45,7 +52,7 @@ class RegisterTile:
         outputs = math.prod(kernel.out_shape)
         share = _inside(kernel.in_shape, kernel.out_shape, side) if side * side == window else 1.0
         if kernel.op == "depthwise":
-            return kernel.macs * share * self._filled(kernel.out_shape[1]) / kernel.out_shape[1]
+            return self._depthwise_macs(kernel.in_shape, kernel.out_shape, window, share)
         inputs = kernel.in_shape[1]
         # Fewer input channels than a block are read as they are: the first layer.
         depth = self._filled(inputs) if inputs >= self.channels else inputs
@@ -55,7 +62,16 @@ class RegisterTile:
     def _filled(self, channels: int) -> int:
         return math.ceil(channels / self.channels) * self.channels
 
-    def _steps(self, in_shape: tuple[int, ...], out_shape: tuple[int, ...], side: int) -> int:
+    def _depthwise_macs(
+        self, in_shape: tuple[int, ...], out_shape: tuple[int, ...], window: int, share: float
+    ) -> float:
+        batch, channels, height, width = out_shape
+        alone = _in_padding(in_shape[3], width, math.isqrt(window))
+        tiles = len(_split(width - alone, self.pixels)) + alone
+        row = width * window * share + self.reload * window + self.start * tiles
+        return batch * self._filled(channels) * height * row
+
+    def _steps(self, in_shape: tuple[int, ...], out_shape: tuple[int, ...], side: int) -> float:
         """Multiply-adds of vectors for one weight of one input channel, of the whole output."""
         batch, channels, height, width = out_shape
         if side == 1 and in_shape[2:] == out_shape[2:]:
@@ -68,7 +84,9 @@ class RegisterTile:
         groups = [self.blocks] * (blocks // self.blocks)
         groups += [blocks % self.blocks] if blocks % self.blocks else []
         # A step loads a vector a block and a value a pixel, and as many loads start as products.
-        return rows * sum(max(p * g, p + g, _FEWEST_STARTS) for p in pixels for g in groups)
+        return rows * sum(
+            max(p * g, p + g, _FEWEST_STARTS) + self.step for p in pixels for g in groups
+        )
 
 
 @lru_cache(maxsize=1 << 12)

@@ -6,11 +6,13 @@ What folds into what:
   activations that its convolutions know, numbers that are added and multiplied, and the sum of a
   residual connection disappear into the convolution before them, the sum only where both of its
   inputs are in the layout of convolutions; equal operations on equal inputs run once, additions of
-  0 not at all, multiplications by 0 do; transposes and slices are carried out.
+  0 not at all, multiplications by 0 do; transposes and slices are carried out; linear layers of
+  tokens leave their bias to a sum, but not in front of GELU; and an image that a kernel wants in
+  another layout than the kernel before it writes is reordered.
 - ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
   kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
-  their own, and all other functions are computed in float; the conversions around them are left
-  out.
+  their own, and all other functions are computed in float, between conversions; the hard swish is
+  a hard sigmoid and a product.
 - ``tflite``: batch norm, and the clipping activations, also behind an addition; what is multiplied
   by 0 is a constant and is not added; what does not reach the output is dropped, but convolutions
   that nothing reads are not (seen in the latencies of NAS-Bench-201 on phones and boards).
@@ -33,9 +35,13 @@ from typing import NamedTuple
 from evaluators.workload_recorder import INPUT, Node, Recording
 from evaluators.workload_simplify import (
     CONVOLUTIONS,
+    PIECEWISE,
+    conversion,
     dead_ends,
     on_integers,
     reaching,
+    with_clips,
+    with_separate_biases,
     without_repeats,
     without_zeros,
 )
@@ -45,7 +51,9 @@ _BARE, _SUMMED, _CLOSED = range(3)
 _ALL = "everything"
 _CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _SMOOTH = frozenset({"sigmoid", "tanh", "hardsigmoid"})
-_PIECEWISE = _CLIPS | {"leaky_relu", "hardsigmoid", "hardswish"}
+_TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "concat", "global_pool")
+"""In the layout of convolutions if what they read is."""
+_NEVER_BLOCKED = _CLIPS - {"relu"} | {"leaky_relu"}
 _VIEWS = frozenset({"view", "copy", "noop"})
 _LAYOUT = _VIEWS | {"transpose"}
 _CONSTANT = -2
@@ -69,7 +77,10 @@ class Rules:
         zeros: a multiplication by 0 is carried out.
         drops_dead: what does not reach the output is not executed.
         dead_ends: but convolutions that nothing reads are.
-        integers: what can be is computed on integers.
+        integers: what can be is computed on integers; what is not needs conversions.
+        plain_below: convolutions with fewer input channels read images in the layout of everything
+            else, although they write them in their own.
+        bias_of_tokens: linear layers of tokens leave their bias to a sum behind them.
     """
 
     norm: tuple[str, ...] = ()
@@ -83,6 +94,8 @@ class Rules:
     drops_dead: bool = True
     dead_ends: bool = False
     integers: bool = False
+    plain_below: int = 0
+    bias_of_tokens: bool = False
 
     def folds(self, node: Node, op: str, stage: int) -> bool:
         """The node becomes a part of the kernel that computes its input.
@@ -115,17 +128,28 @@ _ONNXRUNTIME = {
 }
 RULES = {
     "onnxruntime": Rules(
-        CONVOLUTIONS, _ONNXRUNTIME, sums=True, scales=True, blocked=True, repeats=False
+        CONVOLUTIONS,
+        _ONNXRUNTIME,
+        sums=True,
+        scales=True,
+        blocked=True,
+        repeats=False,
+        plain_below=16,
+        bias_of_tokens=True,
     ),
     "onnxruntime-int8": Rules(
-        _LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), repeats=False, integers=True
+        _LAYERS,
+        dict.fromkeys((*_LAYERS, "add"), _CLIPS),
+        repeats=False,
+        integers=True,
+        bias_of_tokens=True,
     ),
     "tflite": Rules(_LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), zeros=False, dead_ends=True),
     "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT, repeats=False),
     "dataflow": Rules(activations={_ALL: frozenset()}, free=_LAYOUT),
     "eager": Rules(free=frozenset({"view", "transpose", "slice"}), drops_dead=False),
     "dpu": Rules(
-        _LAYERS, dict.fromkeys(_LAYERS, _PIECEWISE) | {"add": _CLIPS}, zeros=False, free=_LAYOUT
+        _LAYERS, dict.fromkeys(_LAYERS, PIECEWISE) | {"add": _CLIPS}, zeros=False, free=_LAYOUT
     ),
 }
 
@@ -140,14 +164,18 @@ class Tail(NamedTuple):
         biased: a batch norm would not make it larger.
         blocked: the tensor is in the layout of convolutions.
         dtype: of the tensor.
+        made: there is such a kernel; otherwise the tensor is the input of the network.
+        shape: in which the kernel wrote it.
     """
 
     op: str = ""
     stage: int = _CLOSED
     alone: bool = False
     biased: bool = True
-    blocked: bool = True
+    blocked: bool = False
     dtype: str = "float32"
+    made: bool = False
+    shape: tuple[int, ...] = ()
 
 
 START = Tail()
@@ -208,6 +236,8 @@ def _lowered(
     recording: Recording, rules: Rules, entry: Tail
 ) -> tuple[_Lowering, Recording, set[int]]:
     """The kernels, what is left of the recording, and the nodes in it that count."""
+    if rules.bias_of_tokens:
+        recording = with_separate_biases(with_clips(recording))
     if rules.integers:
         recording = on_integers(recording)
     if not rules.repeats:
@@ -223,7 +253,7 @@ def _lowered(
         live = set(range(len(nodes)))
     readers = Counter(source for n in live for source in nodes[n].inputs)
     readers.update(recording.outputs)
-    lowering = _Lowering(rules, readers, entry, reads_input)
+    lowering = _Lowering(rules, readers, entry, recording.input_shape, reads_input)
     for n in sorted(live):
         lowering.add(n, nodes[n])
     return lowering, recording, live
@@ -247,9 +277,15 @@ class _Lowering:
     """Kernels so far, and which of them computes what each node puts out."""
 
     def __init__(
-        self, rules: Rules, readers: Mapping[int, int], entry: Tail, reads_input: bool
+        self,
+        rules: Rules,
+        readers: Mapping[int, int],
+        entry: Tail,
+        input_shape: tuple[int, ...],
+        reads_input: bool,
     ) -> None:
         self.changes_entry, self.reads_input = False, reads_input
+        self._input_shape = input_shape
         self.is_read_once = readers.get(INPUT, 0) == 1
         self._rules, self._readers, self._entry = rules, readers, entry
         self._kernels: dict[int, Node] = {}
@@ -279,7 +315,35 @@ class _Lowering:
     def in_order(self) -> tuple[Node, ...]:
         """The kernels."""
         order = sorted(self._kernels, key=lambda host: self._runs_at[host])
-        return tuple([self._kernels[host] for host in order])
+        found: list[Node] = []
+        done: set[tuple[int, str]] = set()
+        for host in order:
+            for source in self._sources[host]:
+                for node in self._conversions(host, source):
+                    if (source, node.op) not in done:
+                        found.append(node)
+                        done.add((source, node.op))
+            found.append(self._kernels[host])
+        return tuple(found)
+
+    def _conversions(self, host: int, source: int) -> list[Node]:
+        """What a tensor must go through before a kernel can read it."""
+        if source == _CONSTANT:
+            return []
+        kernel = self._kernels[host]
+        made = self._kernels.get(source)
+        shape = made.out_shape if made else self._entry.shape or self._input_shape
+        if self._rules.integers:
+            dtype = made.dtype if made else self._entry.dtype
+            if kernel.dtype == "int8" and dtype == "float32":
+                return [conversion("quantize", shape)]
+            return [conversion("dequantize", shape)] if dtype == "int8" != kernel.dtype else []
+        images = len(shape) == 4 and kernel.dtype != "int8" and (made or self._entry.made)
+        if not self._rules.plain_below or not images:
+            return []
+        few = kernel.op == "conv" and kernel.in_shape[1] < self._rules.plain_below
+        blocked = self._blocked[host] and not few
+        return [conversion("reorder", shape)] if blocked != self._blocked[source] else []
 
     def edges(self) -> list[tuple[Node, tuple[int, ...]]]:
         """The kernels, each with the places of those that it reads."""
@@ -302,7 +366,8 @@ class _Lowering:
         kernel = self._kernels[host]
         biased = kernel.bias or kernel.role != "mac"
         alone, blocked = self._only(outputs[0]), self._blocked[host]
-        return Tail(kernel.op, self._stage[host], alone, biased, blocked, kernel.dtype)
+        made = (kernel.dtype, True, kernel.out_shape)
+        return Tail(kernel.op, self._stage[host], alone, biased, blocked, *made)
 
     def peak_bytes(self, recording: Recording) -> int:
         """Of all tensors that are written already and still to be read, at the worst moment."""
@@ -399,9 +464,9 @@ class _Lowering:
 
     def _is_blocked(self, node: Node, sources: list[int]) -> bool:
         """What the kernel writes is in the layout of convolutions."""
-        if node.op in (*CONVOLUTIONS, "pool", "global_pool"):
+        if node.op in (*CONVOLUTIONS, "pool"):
             return len(node.out_shape) == 4
-        if node.op not in ("activation", "batch_norm", "add", "concat") or node.role == "scale":
+        if node.op not in _TAKEN_OVER or node.role == "scale" or node.name in _NEVER_BLOCKED:
             return False
         return all(self._blocked[source] for source in sources)
 

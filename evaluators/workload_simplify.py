@@ -6,11 +6,18 @@ adds such a constant disappears; and what does not reach the output is not execu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 from evaluators.workload_recorder import INPUT, Node, Recording
 
 CONVOLUTIONS = ("conv", "depthwise", "grouped_conv")
+CLIP = "clip"
+"""The op of a function that computes next to nothing."""
+PIECEWISE = frozenset(
+    {"relu", "hardtanh", "clamp", "clamp_min", "clamp_max", "leaky_relu", "hardsigmoid"}
+    | {"hardswish"}
+)
 _MOVES = frozenset({"view", "copy", "transpose", "slice", "noop"})
 _NOT_AT_ZERO = frozenset({"sigmoid", "hardsigmoid", "softplus", "log_sigmoid", "clamp"})
 """Activations that do not turn 0 into 0, or need not."""
@@ -26,7 +33,99 @@ INTEGER_NAMES = frozenset({"relu", "hardtanh", "leaky_relu", "sigmoid", "globala
 def on_integers(recording: Recording) -> Recording:
     """The same network, statically quantized: all products, and what else is done to images."""
     nodes = [node._replace(dtype="int8") if _quantized(node) else node for node in recording.nodes]
+    return _expanded(recording._replace(nodes=tuple(nodes)), _hard_swish)
+
+
+def conversion(op: str, shape: tuple[int, ...]) -> Node:
+    """A kernel that changes only how a tensor is stored.
+
+    Args:
+        op: ``quantize`` (float32 to int8), ``dequantize`` or ``reorder`` (another layout).
+        shape: of the tensor.
+    """
+    elements = math.prod(shape)
+    # Counted in what it writes: four integers take the place of a number.
+    read = {"quantize": 4 * elements, "dequantize": elements // 4}.get(op, elements)
+    dtype = "int8" if op == "quantize" else "float32"
+    return Node(op, "other", op, (), shape, shape, dtype, 0, read, elements, 0, False)
+
+
+def with_clips(recording: Recording) -> Recording:
+    """The same network, its piecewise linear functions told from those that must be computed."""
+    nodes = [n._replace(op=CLIP) if n.name in PIECEWISE else n for n in recording.nodes]
     return recording._replace(nodes=tuple(nodes))
+
+
+def with_separate_biases(recording: Recording) -> Recording:
+    """Linear layers of tokens without bias, each with a sum behind it, but not before GELU."""
+    nodes = recording.nodes
+    readers: dict[int, list[Node]] = {}
+    for node in nodes:
+        # Torch flattens tokens before such a layer, and gives them their shape again behind it.
+        past = [s for s in node.inputs if s != INPUT and nodes[s].role == "view"]
+        for source in (*node.inputs, *(nodes[s].inputs[0] for s in past)):
+            readers.setdefault(source, []).append(node)
+
+    def parts(n: int, node: Node) -> list[Node]:
+        if node.op != "linear" or not node.bias:
+            return []
+        behind = readers.get(n, [])
+        viewed = any(r.role == "view" and len(r.out_shape) > 2 for r in behind)
+        if not (viewed or node.name == "linear") or any(r.name == "gelu" for r in behind):
+            return []
+        return _product_and_sum(node)
+
+    return _expanded(recording, parts)
+
+
+def _product_and_sum(node: Node) -> list[Node]:
+    width = node.out_shape[-1]
+    product = node._replace(bias=False, weight_elements=node.weight_elements - width)
+    total = Node(
+        name="add",
+        role="other",
+        op="add",
+        inputs=(),
+        in_shape=node.out_shape,
+        out_shape=node.out_shape,
+        dtype=node.dtype,
+        macs=0,
+        input_elements=node.output_elements,
+        output_elements=node.output_elements,
+        weight_elements=width,
+        bias=True,
+        scope=node.scope,
+    )
+    return [product, total]
+
+
+def _hard_swish(n: int, node: Node) -> list[Node]:
+    if node.name != "hardswish" or node.dtype != "float32":
+        return []
+    gate = node._replace(name="hardsigmoid", op=CLIP)
+    product = node._replace(
+        name="mul", role="other", op="mul", input_elements=2 * node.input_elements, same=None
+    )
+    return [gate, product]
+
+
+def _expanded(recording: Recording, parts: Callable[[int, Node], list[Node]]) -> Recording:
+    """Each node as the chain of nodes that it consists of; where that is empty, itself.
+
+    The first of a chain reads what the node did, the others what is before them, and those that
+    read more than they write both.
+    """
+    place: dict[int, int] = {INPUT: INPUT}
+    nodes: list[Node] = []
+    for n, node in enumerate(recording.nodes):
+        inputs = tuple([place[source] for source in node.inputs])
+        for index, part in enumerate(parts(n, node) or [node]):
+            behind = (len(nodes) - 1,) if index else ()
+            also = inputs if not index or part.input_elements > part.output_elements else ()
+            nodes.append(part._replace(inputs=(*behind, *also)))
+        place[n] = len(nodes) - 1
+    outputs = tuple([place[n] for n in recording.outputs])
+    return recording._replace(nodes=tuple(nodes), outputs=outputs)
 
 
 def _quantized(node: Node) -> bool:

@@ -51,7 +51,8 @@ class TestShippedDevices:
         assert [(p.op, p.in_shape, p.out_shape, p.count) for p in parts] == [
             (k.op, k.in_shape, k.out_shape, k.count) for k in workload.kernels
         ]
-        assert all(part.latency_ms > 0 and part.binds for part in parts)
+        computing = [part for part in parts if part.op != "reorder" or profile.kind == "cpu"]
+        assert all(part.latency_ms > 0 and part.binds for part in computing)
 
     @pytest.mark.parametrize(
         "grow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,3 +113,14 @@ def test_never_less_than_the_products_inside() -> None:
     for size, side, width in itertools.product(sizes, sides, widths):
         kernel = convolution((width, width), size, side)
         assert macs(kernel) >= width * width * inside(size, side, 1) * (1 - 1e-9)
+
+
+def test_steps_tiles_and_rows_cost_something_beside_their_products() -> None:
+    square, depthwise = convolution((64, 64), 12), convolution((48, 48), 12, 3, op="depthwise")
+    steps = 12 * 12 // 6 * 64  # six pixels of all four blocks, for each input channel
+    more = macs(square, replace(TILE, step=2.5)) - macs(square)
+    assert more == pytest.approx(2.5 * 16 * steps)
+    rows = 48 * 12  # each of blocks of 16 channels
+    for cost, amount in (("start", 3 + 2), ("reload", 9)):  # 6 + 3 + 1 pixels, and the ends
+        more = macs(depthwise, replace(TILE, **{cost: 3.0})) - macs(depthwise)
+        assert more == pytest.approx(3.0 * rows * amount)

@@ -111,6 +111,7 @@ class TestKernels:
             ("conv", 1),
             ("conv", 5),
             ("global_pool", 1),
+            ("reorder", 1),
             ("linear", 1),
         ]
 
@@ -384,9 +385,9 @@ def test_sixty_layers_take_less_than_30_ms() -> None:
     net = nn.Sequential(conv(3, 16), mobile(depth=19)[1:])  # type: ignore[index]
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.thread_time()  # others may use this core, too
         trace(net, (1, 3, 16, 16))
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     layers = sum(isinstance(part, nn.Conv2d | nn.Linear) for part in net.modules())
     assert layers == 59
@@ -407,7 +408,7 @@ def test_tracing_twice_is_the_same(build: Callable[[], nn.Module]) -> None:
 
 def test_a_residual_reads_both_of_its_inputs() -> None:
     net = Residual(conv(8, 8, act=None))
-    folded, apart = trace(net, (1, 8, 4, 4)), trace(net, (1, 8, 4, 4), "dataflow")
+    folded, apart = (trace(net, (1, 8, 4, 4), name) for name in ("xla", "dataflow"))
     assert [kernel.input_bytes for kernel in folded.kernels] == [2 * 512]
     assert [kernel.input_bytes for kernel in apart.kernels] == [512, 2 * 512]
 

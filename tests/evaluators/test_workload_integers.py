@@ -1,5 +1,6 @@
 """Functions that are a part of a kernel, and the lowering of statically quantized networks."""
 
+import math
 import pickle
 
 import pytest
@@ -73,6 +74,8 @@ class TestIntegers:
             ("depthwise", "int8"): 1,
             ("add", "int8"): 1,
             ("activation", "float32"): 1,  # SiLU
+            ("dequantize", "float32"): 1,  # before it
+            ("quantize", "int8"): 2,  # behind it, and of the input
             ("activation", "int8"): 1,  # the sigmoid of the gate
             ("mul", "int8"): 1,
             ("pool", "int8"): 1,
@@ -89,10 +92,28 @@ class TestIntegers:
 
     def test_only_what_clips_folds_and_no_sum_does(self) -> None:
         net = Residual(conv(16, 16, act=None), nn.ReLU())
-        assert dtypes(trace(net, SHAPE, INTEGERS)) == {("conv", "int8"): 1, ("add", "int8"): 1}
-        assert counts(trace(net, SHAPE)) == {"conv": 1}
+        quantized = {("quantize", "int8"): 1}
+        integers = quantized | {("conv", "int8"): 1, ("add", "int8"): 1}
+        assert dtypes(trace(net, SHAPE, INTEGERS)) == integers
+        assert counts(trace(net, SHAPE, "xla")) == {"conv": 1}
         leaky = trace(conv(16, 16, act=nn.LeakyReLU), SHAPE, INTEGERS)
-        assert dtypes(leaky) == {("conv", "int8"): 1, ("activation", "int8"): 1}
+        assert dtypes(leaky) == quantized | {("conv", "int8"): 1, ("clip", "int8"): 1}
+
+    def test_the_hard_swish_is_a_gate_and_a_product_between_conversions(self) -> None:
+        net = nn.Sequential(conv(16, 16, act=nn.Hardswish), conv(16, 16, 1))
+        found = trace(net, SHAPE, INTEGERS)
+        assert dtypes(found) == {
+            ("quantize", "int8"): 2,
+            ("conv", "int8"): 2,
+            ("dequantize", "float32"): 1,
+            ("clip", "float32"): 1,
+            ("mul", "float32"): 1,
+        }
+        elements = math.prod(SHAPE)
+        moved = {k.op: (k.input_bytes, k.output_bytes) for k in found.kernels}
+        assert moved["quantize"] == (4 * elements, elements)
+        assert moved["dequantize"] == (elements, 4 * elements)
+        assert moved["mul"] == (8 * elements, 4 * elements)
 
     def test_activations_take_a_quarter_of_the_memory(self) -> None:
         parts = [conv(16, 64), conv(64, 64), conv(64, 64), conv(64, 16)]

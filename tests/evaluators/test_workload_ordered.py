@@ -34,7 +34,9 @@ def test_they_are_the_kernels_of_the_workload() -> None:
     net = nn.Sequential(mobile(16), nn.Linear(10, 4))
     for lowering in ("dataflow", "onnxruntime", "xla", "dpu", "tflite"):
         nodes = [node for node, _ in ordered(record(net, (1, 3, 16, 16)), RULES[lowering])]
-        assert merged(map(kernel_of, nodes)) == trace(net, (1, 3, 16, 16), lowering).kernels
+        whole = trace(net, (1, 3, 16, 16), lowering).kernels
+        computing = tuple(kernel for kernel in whole if kernel.op != "reorder")
+        assert merged(map(kernel_of, nodes)) == computing
 
 
 def test_gates_read_the_map_and_the_factors() -> None:
