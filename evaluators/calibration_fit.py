@@ -69,7 +69,8 @@ def fit(components: Array, measured: Array, anchors: Array, settings: Settings) 
     weights = np.ones(len(measured))
     ratios = _solved(design, targets, weights, settings.strength)
     for _ in range(5 if settings.robust else 0):
-        weights = _believed(design @ ratios - 1, int(np.count_nonzero(ratios[design.any(axis=0)])))
+        used = int(np.count_nonzero(ratios[design.any(axis=0)]))
+        weights = _believed(design @ ratios - 1, used)
         ratios = _solved(design, targets, weights, settings.strength)
     return Fit(ratios * typical, scale, weights, settings)
 
