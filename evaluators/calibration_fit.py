@@ -69,7 +69,8 @@ def fit(components: Array, measured: Array, anchors: Array, settings: Settings) 
     weights = np.ones(len(measured))
     ratios = _solved(design, targets, weights, settings.strength)
     for _ in range(5 if settings.robust else 0):
-        weights = _believed(design @ ratios - 1)
+        used = int(np.count_nonzero(ratios[design.any(axis=0)]))
+        weights = _believed(design @ ratios - 1, used)
         ratios = _solved(design, targets, weights, settings.strength)
     return Fit(ratios * typical, scale, weights, settings)
 
@@ -118,10 +119,14 @@ def _solved(design: Array, targets: Array, weights: Array, strength: float) -> A
     return ratios
 
 
-def _believed(residuals: Array) -> Array:
-    """Weights of residuals under Student's t, its scale estimated with them."""
-    weights = np.ones(len(residuals))
+def _believed(residuals: Array, coefficients: int) -> Array:
+    """Weights of residuals under Student's t, its scale estimated with them.
+
+    Each coefficient that was fitted takes one of them: a scale that leaves that out is too small
+    where networks are few, and takes honest measurements for outliers.
+    """
+    weights, free = np.ones(len(residuals)), max(1, len(residuals) - coefficients)
     for _ in range(10):
-        variance = max(float((weights * residuals**2).mean()), 1e-8)
+        variance = max(float((weights * residuals**2).sum()) / free, 1e-8)
         weights = (_DEGREES + 1) / (_DEGREES + residuals**2 / variance)
     return weights
