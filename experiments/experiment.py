@@ -234,8 +234,11 @@ class Experiment:
             recorders,
             executor,
         )
-        if outcome.progress.done == 0 and outcome.reason != "minutes":
-            why = pipeline.refusal or "they fail, or surely violate the constraints"
+        progress = outcome.progress
+        if progress.done == 0 and outcome.reason != "minutes":
+            tried = progress.scored + progress.rejected
+            why = "" if tried else outcome.detail
+            why = why or pipeline.refusal or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         return outcome
 

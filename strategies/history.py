@@ -72,6 +72,11 @@ class History:
         return self._told
 
     @property
+    def size(self) -> int:
+        """The number of genotypes that were told."""
+        return len(self._observations)
+
+    @property
     def observations(self) -> list[Observation]:
         """One a genotype, in the order of their first results."""
         return list(self._observations.values())

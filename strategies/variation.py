@@ -23,27 +23,30 @@ def _step(choice: Choice, value: Value, rng: random.Random) -> Value:
     return choice.options[rng.choice(others)]
 
 
-def mutate(choices: Sequence[Choice], genotype: Genotype, rng: random.Random) -> dict[str, Value]:
-    """The genotype with one active choice changed.
+def mutate(
+    choices: Sequence[Choice], genotype: Genotype, rng: random.Random, steps: int = 1
+) -> dict[str, Value]:
+    """The genotype with some active choices changed.
 
     Args:
         choices: the space.
         genotype: canonical.
         rng: of all randomness.
+        steps: how many are changed, at most; one that another change makes inactive is gone.
 
     Returns:
         A canonical genotype: choices that become active are drawn at random. The same one where
         no active choice has a second option.
     """
     free = [c.name for c in choices if c.name in genotype and len(c.options) > 1]
-    changed = rng.choice(free) if free else None
+    changed = rng.sample(free, min(steps, len(free)))
     mutant: dict[str, Value] = {}
     for choice in choices:
         if not choice.is_active(mutant):
             continue
         if choice.name not in genotype:
             mutant[choice.name] = rng.choice(choice.options)
-        elif choice.name == changed:
+        elif choice.name in changed:
             mutant[choice.name] = _step(choice, genotype[choice.name], rng)
         else:
             mutant[choice.name] = genotype[choice.name]

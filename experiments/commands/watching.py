@@ -135,6 +135,7 @@ def watch(config: ExperimentConfig, start: Start) -> int:
 def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     output, run, progress = Output(), result.run, result.outcome.progress
     why, time = ENDED[result.outcome.reason], duration(progress.elapsed_s)
+    why += f": {result.outcome.detail}" if result.outcome.detail else ""
     output.line(f"{progress.scored} trials in {time}, {progress.repeats} repeats: {why}")
     front = run_front(run)
     show_front(output, front, second_look(run), f"Front of {run.id}: {len(front.trials)} points")

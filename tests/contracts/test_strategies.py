@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import strategies
 from strategies.testing import LearningContract, StrategyContract
 
@@ -12,6 +14,17 @@ class TestBayesian(LearningContract):
 
 class TestGenetic(LearningContract):
     name = "genetic"
+
+
+class TestNsga3(LearningContract):
+    name = "genetic"
+    options: ClassVar = {"algorithm": "nsga3"}
+
+
+class TestAgeing(LearningContract):
+    name = "genetic"
+    options: ClassVar = {"algorithm": "ageing"}
+    regret = 0.95  # it does not hold on to what is good
 
 
 class TestRandom(StrategyContract):
