@@ -169,6 +169,7 @@ class Experiment:
     def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
         config = self.config
         try:
+            strategies.check_options(config.strategy.kind, config.strategy.options)
             return strategies.create(
                 config.strategy.kind,
                 self._parts.choices,

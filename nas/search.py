@@ -114,11 +114,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a search ended, where it stood then, and what a strategy with nothing left said."""
+    """Why a search ended and where it stood then.
+
+    Args:
+        reason: one word.
+        progress: the standings.
+        detail: what the strategy said that had nothing left to ask for.
+        notes: of the strategy, where it has ``notes``: how it searched, if not as one would expect.
+    """
 
     reason: Reason
     progress: Progress
     detail: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def replay(
@@ -320,7 +328,8 @@ class _Search:
             reason = self._fill()
             if reason is not None and not self._dispatcher.works:
                 self._board.fix_reference_point()
-                return Outcome(reason, self._progress(), self._detail)
+                notes = tuple(getattr(self._strategy, "notes", ()))
+                return Outcome(reason, self._progress(), self._detail, notes)
             for trial in self._dispatcher.wait(timeout_s=1.0):
                 self._finish(trial)
 

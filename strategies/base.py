@@ -82,6 +82,11 @@ class BaseStrategy(ABC):
         Where they end, random ones follow.
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how it searches, one line each."""
+        return ()
+
     def _learn(self, observation: Observation) -> None:  # noqa: B027 (optional)
         """A result was told; for a subclass that keeps more than the history."""
 

@@ -102,15 +102,14 @@ class GeneticStrategy(BaseStrategy):
         codes = [member.code for member in self._population]
         steps = self._distance(observation.code)
         others = [member for member in self._population if member.code != observation.code]
-        infeasible = observation.costs is not None and observation.violation > 0
-        if not infeasible and observation.complete_costs is None:
+        if not observation.is_comparable:
             self._population = others
         elif self._algorithm == "ageing":
             at = codes.index(observation.code) if observation.code in codes else len(codes)
             self._population = [*others[:at], observation, *others[at:]][-self._size :]
         else:
             self._population = self._best([*others, observation])
-        is_new, self._told = self._history.size > self._told, self._history.size
+        is_new, self._told = self._history.distinct > self._told, self._history.distinct
         if is_new and self._told > self._startup:
             self._steps.append((steps, observation in leaders(self._population)))
 

@@ -126,8 +126,13 @@ def leaders(observations: Sequence[Observation]) -> list[Observation]:
     if least > 0:
         return best
     costs = scaled([o.complete_costs or () for o in best])
-    pairs = zip(best, costs, strict=True)
-    return [o for o, cost in pairs if not any(dominates(other, cost) for other in costs)]
+    front: list[tuple[float, ...]] = []
+    # In this order none dominates one that came before it.
+    for cost in sorted(set(costs)):
+        if not any(dominates(other, cost) for other in front):
+            front.append(cost)
+    kept = set(front)
+    return [o for o, cost in zip(best, costs, strict=True) if cost in kept]
 
 
 def _ranked(

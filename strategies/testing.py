@@ -27,9 +27,9 @@ import pytest
 import strategies
 from nas.choices import Choice, Genotype, enumerate_genotypes, sample, validate
 from nas.objectives import Constraint, Objective
+from nas.pareto import hypervolume
 from nas.protocols import Strategy
 from nas.trials import CandidateError, Exhausted
-from nas.pareto import hypervolume
 from strategies.toys import (
     HILLS,
     NESTED,
@@ -58,11 +58,11 @@ json.dump(follow(strategy, job["steps"]), sys.stdout)
 """
 
 
-def _random_states() -> list[str]:
+def _random_states() -> dict[str, str]:
     """The states of the global generators, torch's only where something has imported it."""
+    states = {"random": repr(random.getstate()), "numpy": repr(np.random.get_state())}
     torch = sys.modules.get("torch")
-    states = [random.getstate(), np.random.get_state()]
-    return [*map(repr, states), repr(torch.get_rng_state().tolist()) if torch else ""]
+    return {**states, "torch": repr(torch.get_rng_state().tolist())} if torch else states
 
 
 class StrategyContract:
@@ -203,7 +203,8 @@ class StrategyContract:
 
     def test_another_seed_asks_for_something_else(self) -> None:
         """The seed matters from the first ask."""
-        first, second = play(self.create(seed=1), 15), play(self.create(seed=2), 15)
+        asks = min(15, self.asks)
+        first, second = play(self.create(seed=1), asks), play(self.create(seed=2), asks)
         assert first != second
         assert first[0] != second[0]
 
@@ -211,7 +212,8 @@ class StrategyContract:
         """It is not used either."""
         before = _random_states()
         first = play(self.create(), self.asks)
-        assert _random_states() == before
+        after = _random_states()
+        assert {name: after[name] for name in before} == before
         random.seed(17)
         np.random.seed(17)
         assert play(self.create(), self.asks) == first
@@ -223,11 +225,11 @@ class StrategyContract:
         answers = []
         for noise in (0.0, 0.125):
             strategy = self.create()
-            asked = play(strategy, 25)
+            asked = play(strategy, min(25, self.asks + 5))
             for genotype in asked[:5]:
                 strategy.tell(genotype, [cost - 2 * noise for cost in toy_costs(genotype)])
                 strategy.tell(genotype, [cost + 2 * noise for cost in toy_costs(genotype)])
-            answers.append([strategy.ask() for _ in range(5)])
+            answers.append([strategy.ask() for _ in range(3)])
             assert not any(genotype in asked for genotype in answers[-1])
         assert answers[0] == answers[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nas.choices import Choice, Genotype, Value
 
@@ -51,6 +51,31 @@ def mutate(
         else:
             mutant[choice.name] = genotype[choice.name]
     return mutant
+
+
+def neighbours(choices: Sequence[Choice], genotype: Genotype) -> Iterator[dict[str, Value]]:
+    """All genotypes that are one step away: an active choice takes another option.
+
+    An ordered choice goes to the next option up or down, any other one to each of its options.
+    A choice that becomes active takes the option in the middle.
+
+    Args:
+        choices: the space.
+        genotype: canonical.
+    """
+    for changed in choices:
+        if changed.name not in genotype:
+            continue
+        index = changed.options.index(genotype[changed.name])
+        for other, option in enumerate(changed.options):
+            if other == index or (changed.ordered and abs(other - index) > 1):
+                continue
+            wanted, neighbour = {**genotype, changed.name: option}, dict[str, Value]()
+            for choice in choices:
+                if choice.is_active(neighbour):
+                    middle = choice.options[(len(choice.options) - 1) // 2]
+                    neighbour[choice.name] = wanted.get(choice.name, middle)
+            yield neighbour
 
 
 def cross(

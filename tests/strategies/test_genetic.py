@@ -5,7 +5,7 @@ from nas.objectives import Objective
 from nas.protocols import Strategy
 from strategies.genetic import GeneticStrategy
 from strategies.random import RandomStrategy
-from strategies.toys import TOY, play, toy_costs
+from strategies.toys import TOY, many_costs, play, toy_costs
 
 OBJECTIVES = [Objective("error", "minimize"), Objective("latency_ms.cpu", "minimize")]
 GRID = [Choice("x", tuple(range(50)), ordered=True), Choice("y", tuple(range(50)), ordered=True)]
@@ -58,3 +58,50 @@ def test_a_repeat_that_failed_changes_nothing() -> None:
     first.tell(asked[3], None)
     second.tell(asked[3], toy_costs(asked[3]))
     assert first.ask() == second.ask()
+
+
+def test_three_objectives_are_selected_by_reference_unless_said_otherwise() -> None:
+    def asked(objectives: int, algorithm: str | None) -> list[Genotype]:
+        wanted = [Objective(f"m{i}", "minimize") for i in range(objectives)]
+        strategy = GeneticStrategy(TOY, wanted, 0, algorithm=algorithm)
+        return play(strategy, 50, lambda genotype: many_costs(genotype, objectives))
+
+    assert asked(2, None) == asked(2, "nsga2") != asked(2, "nsga3")
+    assert asked(3, None) == asked(3, "nsga3") != asked(3, "nsga2")
+
+
+def test_with_ageing_the_oldest_leave_however_good() -> None:
+    def last(first: float) -> list[Genotype]:
+        strategy = GeneticStrategy(GRID, OBJECTIVES, 0, algorithm="ageing", population=6)
+        strategy.tell({"x": 0, "y": 0}, (first, first))
+        play(strategy, 30, lambda g: (float(g["x"]), float(g["y"])))
+        return [member.code for member in strategy._population]
+
+    codes = last(-1.0)
+    assert len(codes) == 6
+    assert (0, 0) not in codes
+
+
+def test_a_repeat_does_not_make_young() -> None:
+    strategy = GeneticStrategy(GRID, OBJECTIVES, 0, algorithm="ageing", population=3)
+    for x in (1, 2, 3):
+        strategy.tell({"x": x, "y": 0}, (1.0, 1.0))
+    strategy.tell({"x": 1, "y": 0}, (2.0, 2.0))
+    strategy.tell({"x": 4, "y": 0}, (1.0, 1.0))
+    assert [member.code for member in strategy._population] == [(2, 0), (3, 0), (4, 0)]
+
+
+def test_children_step_as_far_as_those_that_led() -> None:
+    """Only what differs in both choices at once is ever better: single steps are given up."""
+
+    def jumps(leads: bool) -> float:
+        strategy = GeneticStrategy(GRID, OBJECTIVES, 0, startup=1)
+        strategy.tell({"x": 25, "y": 25}, (1000.0, 1000.0))
+        for i in range(1, 30):
+            two, one = {"x": 25 - i % 25, "y": (7 * i) % 25}, {"x": 25, "y": 49 - i % 24}
+            strategy.tell(two if leads else one, (1000.0 - i, 1000.0 - i))
+            strategy.tell(one if leads else two, (2000.0 + i, 2000.0))
+        return strategy._success()[2] - strategy._success()[1]
+
+    assert jumps(leads=True) > 0.2
+    assert jumps(leads=False) < 0.2
