@@ -90,9 +90,8 @@ class BayesianStrategy(BaseStrategy):
       more, for "not made", so that all choices are in every trial and are modeled jointly.
     - ``gp``: a Gaussian process an objective and one for the violations, expected hypervolume
       improvement. It needs fewer trials and seconds an ask, so up to `GP_RESULTS` results; TPE
-      goes on from there, which `notes` tell. Choices are categories too: numbers for the ordered
-      ones were no better on that space.
-    - Costs are scaled to [0, 1] by what was told. Trials with violations compete by these alone.
+      goes on from there, which `notes` tell. Choices are categories too: as
+      numbers the ordered ones were no better on that space, and worse on ladders of eight steps.
     - A cost that is unknown in a feasible trial (its training was stopped because it was losing)
       counts as the worst one seen. Failed trials count as the worst violation: the model must
       learn to stay away from them, and Optuna leaves failed trials out.
