@@ -89,7 +89,7 @@ class BayesianStrategy(BaseStrategy):
       found worse fronts on a toy space of widths and depths. A conditional choice has one category
       more, for "not made", so that all choices are in every trial and are modeled jointly.
     - ``gp``: a Gaussian process an objective and one for the violations, expected hypervolume
-      improvement. It needs fewer trials and seconds an ask, so up to `GP_RESULTS` results; TPE
+      improvement. It needs fewer trials, but seconds an ask: up to `GP_RESULTS` results; TPE
       goes on from there, which `notes` tell. Choices are categories too: as
       numbers the ordered ones were no better on that space, and worse on ladders of eight steps.
     - A cost that is unknown in a feasible trial (its training was stopped because it was losing)

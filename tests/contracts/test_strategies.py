@@ -27,7 +27,7 @@ class _Hasty(optuna.samplers.GPSampler):
 class TestGaussianProcess(StrategyContract):
     name = "bayesian"
     options: ClassVar = {"sampler": "gp", "startup": 4}
-    asks = 6
+    asks = 5
 
     @pytest.fixture(autouse=True)
     def _hurry(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
