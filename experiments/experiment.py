@@ -169,6 +169,7 @@ class Experiment:
     def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
         config = self.config
         try:
+            strategies.check_options(config.strategy.kind, config.strategy.options)
             return strategies.create(
                 config.strategy.kind,
                 self._parts.choices,
@@ -234,8 +235,11 @@ class Experiment:
             recorders,
             executor,
         )
-        if outcome.progress.done == 0 and outcome.reason != "minutes":
-            why = pipeline.refusal or "they fail, or surely violate the constraints"
+        progress = outcome.progress
+        if progress.done == 0 and outcome.reason != "minutes":
+            tried = progress.scored + progress.rejected
+            why = "" if tried else outcome.detail
+            why = why or pipeline.refusal or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         return outcome
 

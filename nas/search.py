@@ -114,10 +114,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a search ended and where it stood then."""
+    """Why a search ended and where it stood then.
+
+    Args:
+        reason: one word.
+        progress: the standings.
+        detail: what the strategy said that had nothing left to ask for.
+        notes: of the strategy, where it has ``notes``: how it searched, if not as one would expect.
+    """
 
     reason: Reason
     progress: Progress
+    detail: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def replay(
@@ -307,7 +316,7 @@ class _Search:
         self._executor, self._clock = executor, clock
         self._dispatcher = _Dispatcher(pipeline.stages, executor, self._broken)
         self._board = _Board(self._objectives, self._constraints, ledger)
-        self._began = clock() - ledger.elapsed_s()
+        self._began, self._detail = clock() - ledger.elapsed_s(), ""
 
     def run(self) -> Outcome:
         replay(self._strategy, self._ledger, self._objectives, self._constraints)
@@ -319,13 +328,14 @@ class _Search:
             reason = self._fill()
             if reason is not None and not self._dispatcher.works:
                 self._board.fix_reference_point()
-                return Outcome(reason, self._progress())
+                notes = tuple(getattr(self._strategy, "notes", ()))
+                return Outcome(reason, self._progress(), self._detail, notes)
             for trial in self._dispatcher.wait(timeout_s=1.0):
                 self._finish(trial)
 
     def _fill(self) -> Reason | None:
         """Ask until all workers are busy; returns why there is nothing more to ask for."""
-        repeats_before = self._board.repeats
+        repeats_before, self._detail = self._board.repeats, ""
         # One more than there are workers, so that none idles while another is being measured.
         while len(self._dispatcher.works) < self._executor.slots() + 1:
             reason = self._spent()
@@ -333,7 +343,8 @@ class _Search:
                 return reason
             try:
                 genotype = self._strategy.ask()
-            except Exhausted:
+            except Exhausted as exhausted:
+                self._detail = str(exhausted)
                 return "exhausted"
             self._begin(dict(genotype))
             if self._board.repeats - repeats_before >= MAX_REPEATS_IN_A_ROW:

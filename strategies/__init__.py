@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from nas.choices import Choice
@@ -17,6 +17,7 @@ STRATEGIES = Registry(
     {
         "bayesian": "strategies.bayesian:BayesianStrategy",
         "genetic": "strategies.genetic:GeneticStrategy",
+        "local": "strategies.local:LocalStrategy",
         "random": "strategies.random:RandomStrategy",
     },
     group="hwnas.strategies",
@@ -52,19 +53,28 @@ def create(
     Raises:
         ValueError: for an unknown name or option, an option or choices that cannot be.
     """
-    factory = STRATEGIES.get(name)
-    _check_options(name, factory, options)
+    factory = check_options(name, options)
     strategy: Strategy = factory(choices, objectives, seed, screen, constraints, **options)
     return strategy
 
 
-def _check_options(name: str, factory: Any, options: dict[str, Any]) -> None:
+def check_options(name: str, options: Collection[str]) -> Any:
+    """Check that a strategy knows these options; their values are checked when it is created.
+
+    Returns:
+        The class or function behind the name.
+
+    Raises:
+        ValueError: for an unknown name or option.
+    """
+    factory = STRATEGIES.get(name)
     parameters = inspect.signature(factory).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
+        return factory
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if not known:
             raise ValueError(f"strategy {name!r} has no options, but got {option!r}")
         if option not in known:
             raise ValueError(unknown(f"option of strategy {name!r}:", option, known))
+    return factory

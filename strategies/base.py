@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import random
@@ -14,6 +15,7 @@ from nas.keys import seed_of
 from nas.objectives import Constraint, Objective
 from nas.trials import CandidateError, Exhausted, sure_violation
 from strategies.history import Code, History, Observation
+from strategies.variation import mutate
 
 Screen = Callable[[Genotype], Mapping[str, float]]
 
@@ -21,7 +23,16 @@ RANDOM_TRIES = 64
 """Random genotypes drawn before the space is enumerated for one that was not asked for yet."""
 
 SCREENED_AN_ASK = 100
-"""New genotypes screened an ask before the least bad of them is taken."""
+"""New genotypes screened an ask before mutants of the least bad ones take over."""
+
+SCREENED_AT_MOST = 2000
+"""New genotypes screened an ask before the constraints count as impossible to meet."""
+
+LEAST_BAD = 16
+"""Genotypes that such mutants are made of."""
+
+MUTANTS_A_ROUND = 50
+"""Mutants made of them before they are chosen anew, and the end where none of them was new."""
 
 
 def _shuffled(choices: Sequence[Choice], rng: random.Random) -> Iterator[dict[str, Value]]:
@@ -71,6 +82,11 @@ class BaseStrategy(ABC):
         Where they end, random ones follow.
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how it searches, one line each."""
+        return ()
+
     def _learn(self, observation: Observation) -> None:  # noqa: B027 (optional)
         """A result was told; for a subclass that keeps more than the history."""
 
@@ -78,15 +94,19 @@ class BaseStrategy(ABC):
         """A canonical genotype that was not told and is not pending; it is pending from now.
 
         Raises:
-            Exhausted: when there is none left that can be built.
+            Exhausted: when there is none left that can be built and may meet the constraints.
         """
-        state = f"{self._seed}/{self._history.told}/{self._history.pending}"
-        rng = random.Random(seed_of(state, "ask"))
+        rng = self._generator("ask")
         drawn = (sample(self._choices, rng) for _ in range(RANDOM_TRIES))
         left = _shuffled(self._choices, rng)
         genotype = self._pick(itertools.chain(self._propose(rng), drawn, left))
         self._history.expect(genotype)
         return dict(genotype)
+
+    def _generator(self, purpose: str) -> random.Random:
+        """Seeded by what an ask may depend on."""
+        state = f"{self._seed}/{self._history.told}/{self._history.pending}"
+        return random.Random(seed_of(state, purpose))
 
     def tell(
         self,
@@ -111,21 +131,65 @@ class BaseStrategy(ABC):
         self._history.expect(genotype)
 
     def _pick(self, proposals: Iterator[Genotype]) -> Genotype:
-        """The first proposal that is new and not ruled out, or else the least bad one."""
-        violations: dict[Code, float] = {}
-        for genotype in proposals:
-            code = self._history.encode(genotype)
-            if self._history.knows(code):
-                continue
-            violations[code] = self._screened_violation(code, genotype)
-            if violations[code] == 0:
+        """The first proposal that is new and not ruled out.
+
+        Raises:
+            Exhausted: when there is none, also among mutants of what is ruled out least.
+        """
+        misfits: dict[Code, float] = {}
+        for genotype in self._with_mutants(proposals, misfits):
+            if self._fits(genotype, misfits):
                 return genotype
-            if len(violations) == SCREENED_AN_ASK:
+            if len(misfits) >= SCREENED_AT_MOST:
                 break
-        else:
-            if all(math.isinf(violation) for violation in violations.values()):
-                raise Exhausted("all genotypes that can be built have been asked for")
-        return self._history.decode(min(violations, key=lambda code: (violations[code], code)))
+        raise Exhausted(self._why_none(misfits))
+
+    def _with_mutants(
+        self, proposals: Iterator[Genotype], misfits: Mapping[Code, float]
+    ) -> Iterator[Genotype]:
+        """The proposals; once many are ruled out a descent of the violation comes in between.
+
+        It trains nothing: violations are screened.
+        """
+        for genotype in proposals:
+            yield genotype
+            if len(misfits) >= SCREENED_AN_ASK:
+                break
+        rng, known = self._generator("repair"), 0
+        while known < len(misfits) >= SCREENED_AN_ASK:
+            known = len(misfits)
+            least_bad = heapq.nsmallest(LEAST_BAD, ((v, code) for code, v in misfits.items()))
+            for _ in range(MUTANTS_A_ROUND):
+                yield mutate(self._choices, self._history.decode(rng.choice(least_bad)[1]), rng)
+        yield from proposals
+
+    def _fits(self, genotype: Genotype, misfits: dict[Code, float]) -> bool:
+        """Whether it is new and not ruled out; a new one that is becomes a misfit."""
+        code = self._history.encode(genotype)
+        if self._history.knows(code):
+            return False
+        violation = self._screened_violation(code, genotype)
+        if violation:
+            misfits[code] = violation
+        return not violation
+
+    def _why_none(self, misfits: Mapping[Code, float]) -> str:
+        """Why there is nothing to ask for, given what was ruled out; one line."""
+        asked = self._history.told or self._history.pending
+        violation, code = min(((v, code) for code, v in misfits.items()), default=(math.inf, ()))
+        if self._screen is None or (math.isinf(violation) and asked):
+            return "all candidates that can be built have been asked for"
+        try:
+            metrics = self._screen(self._history.decode(code))
+        except CandidateError as error:
+            return f"no candidate can be built: {error}"
+        broken = ((c, sure_violation(c, metrics)) for c in self._constraints)
+        excess = [f"{c} by {f'{v:.2%}' if c.bound else f'{v:g}'}" for c, v in broken if v]
+        return (
+            f"no {'further ' if asked else ''}candidate satisfies "
+            f"{' and '.join(map(str, self._constraints))}; the nearest of {len(misfits)} screened "
+            f"violates {' and '.join(excess)}"
+        )
 
     def _screened_violation(self, code: Code, genotype: Genotype) -> float:
         """0 where nothing rules the genotype out, infinite where it cannot be built."""

@@ -1,4 +1,4 @@
-"""Bayesian search: Optuna's multivariate, multi-objective tree-structured Parzen estimator."""
+"""Bayesian search by Optuna: tree-structured Parzen estimators, or Gaussian processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
@@ -21,7 +22,10 @@ from strategies.history import INACTIVE, Code, Observation, completed, scaled
 from strategies.options import check_whole
 from strategies.variation import mutate
 
-SAMPLERS = ("tpe",)
+SAMPLERS = ("tpe", "gp")
+
+GP_RESULTS = 150
+"""With more results a Gaussian process takes longer than most trainings; TPE takes over."""
 
 STUDY = "scratch"
 
@@ -63,12 +67,15 @@ class _Scratch(optuna.storages.InMemoryStorage):
         """The trials put there, not copied: nobody changes them during an ask."""
         return [t for t in self.trials if states is None or t.state in states]
 
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Nothing: a sampler would tell other processes what it proposes."""
+
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna announces each study; its verbosity is left as the user set it."""
+    """Optuna announces studies, and that they converge; its verbosity is left as it was set."""
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:
@@ -76,17 +83,21 @@ def _quiet() -> Iterator[None]:
 
 
 class BayesianStrategy(BaseStrategy):
-    """TPE on a scratch study that is filled anew for each ask, with a sampler seeded for it.
+    """Optuna on a scratch study that is filled anew for each ask, with a sampler seeded for it.
 
-    - A choice is a category, ordered or not: integers modeled by Gaussians found worse fronts on
-      a toy space of widths and depths. A conditional choice has one category more, for "not made",
-      so that all choices are in every trial and are modeled jointly.
-    - Costs are scaled to [0, 1] by what was told. Trials with violations compete by these alone.
+    - ``tpe``: multivariate. A choice is a category, ordered or not: integers modeled by Gaussians
+      found worse fronts on a toy space of widths and depths. A conditional choice has one category
+      more, for "not made", so that all choices are in every trial and are modeled jointly.
+    - ``gp``: a Gaussian process an objective and one for the violations, expected hypervolume
+      improvement. It needs fewer trials, but seconds an ask: up to `GP_RESULTS` results; TPE
+      goes on from there, which `notes` tell. Choices are categories too: as
+      numbers the ordered ones were no better on that space, and worse on ladders of eight steps.
     - A cost that is unknown in a feasible trial (its training was stopped because it was losing)
       counts as the worst one seen. Failed trials count as the worst violation: the model must
       learn to stay away from them, and Optuna leaves failed trials out.
-    - Pending genotypes are only kept from being proposed again. Among the bad ones until they are
-      told (constant liar) they changed nothing, on three search tasks with four workers.
+    - Pending genotypes are only kept from being proposed again by TPE. Among the bad ones until
+      they are told (constant liar) they changed nothing, on three search tasks with four workers.
+      The Gaussian process takes them into account.
 
     Args:
         choices: see `BaseStrategy`.
@@ -94,9 +105,9 @@ class BayesianStrategy(BaseStrategy):
         seed: see `BaseStrategy`.
         screen: see `BaseStrategy`.
         constraints: see `BaseStrategy`.
-        sampler: ``"tpe"``.
+        sampler: ``"tpe"`` or ``"gp"``.
         startup: genotypes told before the model is asked; random ones until then.
-        candidates: drawn from the model for one proposal.
+        candidates: drawn from the model for one proposal of TPE.
 
     Raises:
         ValueError: for an option that cannot be.
@@ -117,6 +128,7 @@ class BayesianStrategy(BaseStrategy):
         super().__init__(choices, objectives, seed, screen, constraints)
         if sampler not in SAMPLERS:
             raise ValueError(unknown("sampler", sampler, SAMPLERS))
+        self._sampler = sampler
         self._startup = check_whole("startup", startup, 1)
         self._candidates = check_whole("candidates", candidates, 1)
         self._space: dict[str, BaseDistribution] = {
@@ -127,15 +139,17 @@ class BayesianStrategy(BaseStrategy):
         self._storage = _Scratch(len(objectives))
         self._trials: dict[Code, FrozenTrial] = {}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Says when TPE has taken over."""
+        if self._sampler == "tpe" or self._history.distinct <= GP_RESULTS:
+            return ()
+        return (f"bayesian: sampler gp is for up to {GP_RESULTS} results; tpe went on from there",)
+
     def _learn(self, observation: Observation) -> None:
-        params = {
-            choice.name: len(choice.options) if index == INACTIVE else index
-            for choice, index in zip(self._choices, observation.code, strict=True)
-            if choice.name in self._space
-        }
         violation = min(observation.violation, WORST_VIOLATION)
         trial = create_trial(
-            params=params,
+            params=self._params(observation.code),
             distributions=self._space,
             values=[0.0] * len(self._objectives),
             constraints={"violation": violation} if violation else None,
@@ -144,10 +158,28 @@ class BayesianStrategy(BaseStrategy):
         trial.number = known.number if known else len(self._trials)
         self._trials[observation.code] = trial
 
+    def _params(self, code: Code) -> dict[str, int]:
+        return {
+            choice.name: len(choice.options) if index == INACTIVE else index
+            for choice, index in zip(self._choices, code, strict=True)
+            if choice.name in self._space
+        }
+
     def _propose(self, rng: random.Random) -> Iterator[Genotype]:
         if not self._space or len(self._trials) < self._startup:
             return
-        self._fill_study()
+        use_gp = self._sampler == "gp" and len(self._trials) <= GP_RESULTS
+        proposal: Genotype = {}
+        for indices in self._by_gp(rng) if use_gp else self._by_tpe(rng):
+            proposal = self._genotype(indices, rng)
+            yield proposal
+        for _ in range(MUTANTS_AN_ASK):
+            yield mutate(self._choices, proposal, rng)
+
+    def _by_tpe(self, rng: random.Random) -> Iterator[dict[str, Any]]:
+        trials = list(self._trials.values())
+        for trial, costs in zip(trials, self._costs(), strict=True):
+            trial.values = list(costs)
         sampler = optuna.samplers.TPESampler(
             seed=rng.getrandbits(32),
             multivariate=True,
@@ -155,22 +187,48 @@ class BayesianStrategy(BaseStrategy):
             n_ei_candidates=self._candidates,
             constant_liar=False,
         )
+        for _ in range(max(1, min(PROPOSALS_AN_ASK, TRIALS_AN_ASK // len(trials)))):
+            yield self._sample(sampler, trials)
+
+    def _by_gp(self, rng: random.Random) -> Iterator[dict[str, Any]]:
+        observations = self._history.observations
+        margins: list[dict[str, float] | None] = [None] * len(observations)
+        if any(observation.violation for observation in observations):
+            margins = [{"violation": _margin(o.violation)} for o in observations]
+        trials = [
+            create_trial(
+                params=self._params(observation.code),
+                distributions=self._space,
+                values=list(costs),
+                constraints=margin,
+            )
+            for observation, costs, margin in zip(observations, self._costs(), margins, strict=True)
+        ]
+        for code in self._history.pending_codes:
+            params = self._params(code)
+            trials.append(
+                create_trial(state=TrialState.RUNNING, params=params, distributions=self._space)
+            )
+        for number, trial in enumerate(trials):
+            trial.number = number
+        sampler = optuna.samplers.GPSampler(seed=rng.getrandbits(32), n_startup_trials=0)
+        yield self._sample(sampler, trials)
+
+    def _sample(
+        self, sampler: optuna.samplers.BaseSampler, trials: list[FrozenTrial]
+    ) -> dict[str, Any]:
+        self._storage.trials = trials
         study = optuna.load_study(study_name=STUDY, storage=self._storage, sampler=sampler)
         trial = create_trial(state=TrialState.RUNNING)
-        proposal: Genotype = {}
-        for _ in range(max(1, min(PROPOSALS_AN_ASK, TRIALS_AN_ASK // len(self._trials)))):
-            proposal = self._genotype(sampler.sample_relative(study, trial, self._space), rng)
-            yield proposal
-        for _ in range(MUTANTS_AN_ASK):
-            yield mutate(self._choices, proposal, rng)
+        # Where no proposal is better than another one, the samplers divide zero by zero.
+        with _quiet(), np.errstate(invalid="ignore", divide="ignore"):
+            return sampler.sample_relative(study, trial, self._space)
 
-    def _fill_study(self) -> None:
-        """Put what was told into the study, the costs scaled by all of them."""
+    def _costs(self) -> list[tuple[float, ...]]:
+        """What was told, scaled by all of it; one row a genotype."""
         unknown = (None,) * len(self._objectives)
         rows = [observation.costs or unknown for observation in self._history.observations]
-        self._storage.trials = list(self._trials.values())
-        for trial, costs in zip(self._storage.trials, scaled(completed(rows)), strict=True):
-            trial.values = list(costs)
+        return scaled(completed(rows))
 
     def _genotype(self, proposal: dict[str, int], rng: random.Random) -> Genotype:
         """The genotype proposed; a choice that is active, though the model says not, is drawn."""
@@ -182,3 +240,10 @@ class BayesianStrategy(BaseStrategy):
                     index = rng.randrange(index)
                 genotype[choice.name] = choice.options[index]
         return genotype
+
+
+def _margin(violation: float) -> float:
+    """A violation as a Gaussian process takes it: bounded, and clearly below zero where met."""
+    if not violation:
+        return -1.0
+    return 1.0 if violation >= WORST_VIOLATION else violation / (1 + violation)

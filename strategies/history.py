@@ -44,6 +44,11 @@ class Observation:
         known = tuple(cost for cost in self.costs if cost is not None)
         return known if len(known) == len(self.costs) else None
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether it has a rank: no failure, and feasible only with all costs known."""
+        return self.costs is not None and (self.violation > 0 or self.complete_costs is not None)
+
 
 class History:
     """Results in the order in which genotypes were first told, and what is pending.
@@ -72,6 +77,11 @@ class History:
         return self._told
 
     @property
+    def distinct(self) -> int:
+        """The number of genotypes with a result."""
+        return len(self._observations)
+
+    @property
     def observations(self) -> list[Observation]:
         """One a genotype, in the order of their first results."""
         return list(self._observations.values())
@@ -80,6 +90,11 @@ class History:
     def pending(self) -> int:
         """The number of genotypes that were asked for and are not told yet."""
         return len(self._pending)
+
+    @property
+    def pending_codes(self) -> list[Code]:
+        """What is pending, sorted."""
+        return sorted(self._pending)
 
     def encode(self, genotype: Genotype) -> Code:
         """The code of a canonical genotype."""

@@ -33,6 +33,17 @@ TOY = (
 )
 """31,104 toy networks, some of whose choices depend on others."""
 
+HILLS = tuple(Choice(f"place{i}", tuple(range(8)), ordered=True) for i in range(8))
+"""16,777,216 places, for `hill_costs`."""
+
+NESTED = (
+    Choice("kind", ("plain", "inverted")),
+    Choice("expansion", (2, 4, 6), ordered=True, when={"kind": ["inverted"]}),
+    Choice("squeeze", (0.0, 0.25), ordered=True, when={"expansion": [4, 6]}),
+    Choice("gate", ("relu", "hard"), when={"squeeze": [0.25], "kind": ["inverted"]}),
+)
+"""Eight toy networks, conditions upon conditions."""
+
 TINY = (
     Choice("kind", ("plain", "inverted", "none")),
     Choice("expansion", (2, 4, 6), ordered=True, when={"kind": ["inverted"]}),
@@ -60,6 +71,25 @@ def toy_costs(genotype: Genotype) -> tuple[float, float]:
     if genotype["scheme"] == "static":
         return error * 1.1, latency_ms * 0.7
     return error, latency_ms
+
+
+def many_costs(genotype: Genotype, objectives: int) -> list[float]:
+    """One to four costs of a genotype of `TOY`: error, latency (ms), size (kB), energy (mJ)."""
+    error, latency_ms = toy_costs(genotype)
+    size_kb, byte = float(genotype["stem"]), 1.0 if genotype["scheme"] == "static" else 4.0
+    for stage in ("stage1", "stage2"):
+        weights = float(genotype[f"{stage}.width"]) * float(genotype.get(f"{stage}.expansion", 1))
+        size_kb += 0.5 * byte * weights * int(genotype[f"{stage}.depth"])
+    return [error, latency_ms, size_kb, 0.2 * latency_ms + size_kb / 300][:objectives]
+
+
+def hill_costs(genotype: Genotype, objectives: int) -> list[float]:
+    """The distances of a place of `HILLS` to as many tops, shares of the longest way."""
+    places = [int(place) for place in genotype.values()]
+    return [
+        sum(abs(place - (6 if i == top else 2)) for i, place in enumerate(places)) / 56
+        for top in range(objectives)
+    ]
 
 
 @functools.cache

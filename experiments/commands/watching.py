@@ -135,7 +135,10 @@ def watch(config: ExperimentConfig, start: Start) -> int:
 def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     output, run, progress = Output(), result.run, result.outcome.progress
     why, time = ENDED[result.outcome.reason], duration(progress.elapsed_s)
+    why += f": {result.outcome.detail}" if result.outcome.detail else ""
     output.line(f"{progress.scored} trials in {time}, {progress.repeats} repeats: {why}")
+    for note in result.outcome.notes:
+        output.line(f"Note: {note}")
     front = run_front(run)
     show_front(output, front, second_look(run), f"Front of {run.id}: {len(front.trials)} points")
     output.line()

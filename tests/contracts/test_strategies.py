@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+import optuna
+import pytest
+
 import strategies
 from strategies.testing import LearningContract, StrategyContract
 
@@ -10,8 +15,50 @@ class TestBayesian(LearningContract):
     name = "bayesian"
 
 
+class _Hasty(optuna.samplers.GPSampler):
+    """Looks for the best proposal less long."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._n_preliminary_samples, self._n_local_search = 64, 2
+        self._n_qmc_samples_ehvi = 16
+
+
+class TestGaussianProcess(StrategyContract):
+    name = "bayesian"
+    options: ClassVar = {"sampler": "gp", "startup": 4}
+    asks = 5
+
+    @pytest.fixture(autouse=True)
+    def _hurry(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if "another_process" not in request.node.name:
+            monkeypatch.setattr(optuna.samplers, "GPSampler", _Hasty)
+
+    @pytest.mark.parametrize(("hash_seed", "objectives"), [("1", 2)])
+    def test_another_process_with_another_hash_seed_asks_the_same(
+        self, hash_seed: str, objectives: int
+    ) -> None:
+        """Not in haste there, so not for four objectives as well."""
+        super().test_another_process_with_another_hash_seed_asks_the_same(hash_seed, objectives)
+
+
 class TestGenetic(LearningContract):
     name = "genetic"
+
+
+class TestLocal(LearningContract):
+    name = "local"
+
+
+class TestNsga3(LearningContract):
+    name = "genetic"
+    options: ClassVar = {"algorithm": "nsga3"}
+
+
+class TestAgeing(LearningContract):
+    name = "genetic"
+    options: ClassVar = {"algorithm": "ageing"}
+    regret = 0.95  # it does not hold on to what is good
 
 
 class TestRandom(StrategyContract):
@@ -19,5 +66,5 @@ class TestRandom(StrategyContract):
 
 
 def test_no_strategy_is_left_out() -> None:
-    tested = {contract.name for contract in (TestBayesian, TestGenetic, TestRandom)}
+    tested = {contract.name for contract in (TestBayesian, TestGenetic, TestLocal, TestRandom)}
     assert tested >= set(strategies.names())

@@ -241,6 +241,13 @@ def test_mlflow_follows_unless_it_is_switched_off(tmp_path, monkeypatch):
         (["space: {kind: convnet, depht: 3}"], "x.yaml:4: space: .*depht"),
         (["objectives: [{maximize: acuracy}]"], "x.yaml:6: objectives: .*'accuracy'"),
         (["strategy: {kind: bayes}"], "x.yaml:5: strategy: .*'bayesian'"),
+        (["strategy: {kind: genetic, algorithm: nsga4}"], "5: strategy: unknown algorithm 'nsga4'"),
+        (["strategy: {kind: genetic, algorithm: [nsga2]}"], "5: strategy: unknown algorithm "),
+        (["strategy: {kind: genetic, sampler: gp}"], "unknown option of strategy 'genetic': 'samp"),
+        (["strategy: {kind: genetic, seed: 3}"], "unknown option of strategy 'genetic': 'seed'"),
+        (["strategy: {kind: bayesian, sampler: GP}"], "unknown sampler 'GP'"),
+        (["strategy: {kind: local, startup: none}"], "startup must be a whole number .* 'none'"),
+        (["strategy: {kind: random, startup: 3}"], "strategy 'random' has no options"),
     ],
 )
 def test_what_is_wrong_has_its_line(tmp_path, lines, place):
@@ -257,6 +264,30 @@ def test_what_is_wrong_has_its_line(tmp_path, lines, place):
     (tmp_path / "x.yaml").write_text("\n".join(sections.values()))
     with pytest.raises(ConfigError, match=place):
         Experiment.from_yaml(tmp_path / "x.yaml", where=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "{kind: genetic}",
+        "{kind: genetic, algorithm: nsga2, population: 20, crossover: 0.3}",
+        "{kind: genetic, algorithm: nsga3, startup: 5}",
+        "{kind: genetic, algorithm: ageing}",
+        "{kind: bayesian, sampler: gp, startup: 8}",
+        "{kind: bayesian, sampler: tpe, candidates: 48}",
+        "{kind: local, startup: 4}",
+        "{kind: random}",
+    ],
+)
+def test_the_strategies_and_their_options(tmp_path, strategy):
+    Experiment(small_config(f"strategy={strategy}"), tmp_path)
+
+
+def test_constraints_that_contradict_each_other_are_named(tmp_path):
+    config = small_config('constraints=["macs <= 100", "macs >= 1e9"]', "strategy={kind: random}")
+    wanted = "no candidate came through: no candidate satisfies macs <= 100 and macs >= 1e.09; the"
+    with pytest.raises(SearchError, match=wanted):
+        Experiment(config, tmp_path).run()
 
 
 def test_what_is_wrong_in_an_override_names_it(tmp_path):

@@ -1,8 +1,10 @@
 import pytest
 
+import strategies
 from nas.objectives import Constraint, Objective
 from nas.search import Budget, Provenance, Readings, SearchError, StageResult, search
 from tests.nas.fakes import (
+    CHOICES,
     FakePipeline,
     FakeStage,
     InlineExecutor,
@@ -75,6 +77,22 @@ def test_what_cannot_be_built_fails_in_the_screen():
     outcome, parts = run(pipeline=FakePipeline(unbuildable={0}), budget=3)
     assert outcome.progress.failed == 2
     assert parts["ledger"].told()[0].error == "screen: too deep"
+
+
+@pytest.mark.parametrize("name", ["bayesian", "genetic", "local", "random"])
+def test_a_space_smaller_than_the_budget_ends_and_says_so(name):
+    strategy = strategies.create(name, CHOICES, OBJECTIVES, 0)
+    outcome, parts = run(strategy=strategy, budget=200)
+    assert (outcome.reason, outcome.progress.scored) == ("exhausted", 20)
+    assert outcome.detail == "all candidates that can be built have been asked for"
+    assert len(parts["evaluate"].trained) == 10
+
+
+def test_a_strategy_may_say_why_nothing_is_left_and_how_it_searched():
+    strategy = InOrder([])
+    strategy.notes = ("it had no list",)
+    outcome, _ = run(strategy=strategy, budget=5)
+    assert (outcome.detail, outcome.notes) == ("", ("it had no list",))
 
 
 def test_a_search_of_failures_only_is_given_up():

@@ -8,7 +8,7 @@ import pytest
 import strategies.base
 from nas.choices import Choice, Genotype
 from nas.objectives import Constraint, Objective
-from nas.trials import CandidateError
+from nas.trials import CandidateError, Exhausted
 from strategies.base import BaseStrategy
 from strategies.toys import TINY
 
@@ -46,29 +46,62 @@ def test_each_genotype_is_screened_once() -> None:
 
 def test_screening_an_ask_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies.base, "SCREENED_AN_ASK", 10)
+    monkeypatch.setattr(strategies.base, "SCREENED_AT_MOST", 30)
     screened: list[int] = []
 
     def screen(genotype: Genotype) -> Mapping[str, float]:
         screened.append(int(genotype["number"]))
-        return {"latency_ms.cpu": 100.0 - screened[-1]}
+        return {"latency_ms.cpu": 1100.0 - screened[-1]}
 
     strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [AT_MOST_2])
-    assert strategy.ask() == {"number": 9}
-    assert screened == list(range(10))
+    with pytest.raises(Exhausted, match="satisfies latency_ms.cpu <= 2; the nearest of 30 scree"):
+        strategy.ask()
+    assert screened[:10] == list(range(10))
+    # The last one is the nearest again, for the message.
+    assert len(set(screened)) == len(screened) - 1 == 30
 
 
-def test_what_cannot_be_built_is_asked_for_only_where_the_search_for_better_is_too_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_way_to_what_fits_leads_down_the_violation() -> None:
+    screened: list[int] = []
+
     def screen(genotype: Genotype) -> Mapping[str, float]:
-        if int(genotype["number"]) < 5:
-            raise CandidateError("too small")
-        return {"latency_ms.cpu": 50.0}
+        screened.append(int(genotype["a"]) + int(genotype["b"]))
+        return {"latency_ms.cpu": float(screened[-1])}
+
+    steps = [Choice(name, tuple(range(99, -1, -1)), ordered=True) for name in ("a", "b")]
+    strategy = strategies.create("random", steps, OBJECTIVES, 0, screen, [AT_MOST_2])
+    assert sum(int(v) for v in strategy.ask().values()) <= 2
+    # By chance it takes some 1,700 of the 10,000.
+    assert len(screened) < 600
+
+
+def test_what_cannot_be_built_is_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        raise CandidateError("too small")
 
     strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [AT_MOST_2])
-    assert strategy.ask() == {"number": 5}
-    monkeypatch.setattr(strategies.base, "SCREENED_AN_ASK", 5)
-    assert strategy.ask() == {"number": 0}
+    with pytest.raises(Exhausted, match="no candidate can be built: too small"):
+        strategy.ask()
+    strategy.tell({"number": 3}, (1.0,))
+    with pytest.raises(Exhausted, match="all candidates that can be built have been asked for"):
+        strategy.ask()
+
+
+def test_several_constraints_are_named_with_what_is_missing() -> None:
+    def screen(genotype: Genotype) -> Mapping[str, float]:
+        return {"latency_ms.cpu": 3.0, "macs": 5.0, "size_kb": 0.25}
+
+    bounds = [Constraint.parse(text) for text in ("macs >= 9", "size_kb <= 0")]
+    strategy = Upwards(NUMBERS, OBJECTIVES, 0, screen, [AT_MOST_2, *bounds])
+    strategy.tell({"number": 3}, (1.0,))
+    wanted = (
+        "no further candidate satisfies latency_ms.cpu <= 2 and macs >= 9 and size_kb <= 0; the "
+        "nearest of 999 screened violates latency_ms.cpu <= 2 by 50.00% and macs >= 9 by 44.44% "
+        "and size_kb <= 0 by 0.25"
+    )
+    with pytest.raises(Exhausted) as caught:
+        strategy.ask()
+    assert str(caught.value) == wanted
 
 
 def test_other_errors_of_the_screen_are_not_swallowed() -> None:

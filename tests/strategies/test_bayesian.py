@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 
 import strategies.bayesian
 from nas.choices import Choice, Genotype, sample
 from nas.objectives import Objective
+from nas.protocols import Strategy
 from strategies.bayesian import BayesianStrategy
-from strategies.toys import TOY, play, toy_costs
+from strategies.toys import HILLS, TOY, hill_costs, many_costs, play, toy_costs
 
 OBJECTIVES = [Objective("error", "minimize"), Objective("latency_ms.cpu", "minimize")]
 CONDITIONAL = [
@@ -103,3 +106,100 @@ def test_choices_without_an_alternative_are_no_matter() -> None:
     asked = play(BayesianStrategy(space, OBJECTIVES, 0), 25)
     assert all(genotype["only"] == "this" for genotype in asked)
     assert all(("one" in genotype) == (genotype["scheme"] == "static") for genotype in asked)
+
+
+class Recording(optuna.samplers.GPSampler):
+    """Proposes the first of everything; keeps what it was given."""
+
+    seen: ClassVar[list[list[FrozenTrial]]] = []
+
+    def sample_relative(self, study, trial, space):  # type: ignore[no-untyped-def]
+        states = (TrialState.COMPLETE, TrialState.RUNNING)
+        self.seen.append(study._get_trials(deepcopy=False, states=states, use_cache=False))
+        return dict.fromkeys(space, 0)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[list[FrozenTrial]]:
+    monkeypatch.setattr(Recording, "seen", [])
+    monkeypatch.setattr(optuna.samplers, "GPSampler", Recording)
+    return Recording.seen
+
+
+def test_gaussian_processes_see_what_is_pending(recorded: list[list[FrozenTrial]]) -> None:
+    strategy = BayesianStrategy(TOY, OBJECTIVES, 0, sampler="gp", startup=5)
+    asked = play(strategy, 5)
+    strategy.ask()
+    strategy.ask()
+    assert [len(trials) for trials in recorded] == [5, 6]
+    done, waiting = recorded[1][:5], recorded[1][5]
+    assert [trial.params["stem"] for trial in done] == [(8, 16, 32).index(g["stem"]) for g in asked]
+    assert waiting.state == TrialState.RUNNING
+    assert set(waiting.params.values()) == {0} | {len(c.options) for c in TOY if c.when}
+
+
+def test_gaussian_processes_are_told_of_violations_only_where_there_are_any(
+    recorded: list[list[FrozenTrial]],
+) -> None:
+    strategy = BayesianStrategy(TOY, OBJECTIVES, 0, sampler="gp", startup=3)
+    asked = play(strategy, 3)
+    strategy.ask()
+    assert [trial.constraints for trial in recorded[0]] == [{}] * 3
+    strategy.tell(asked[0], toy_costs(asked[0]), 2.0)
+    strategy.tell(asked[1], None)
+    strategy.ask()
+    margins = [trial.constraints for trial in recorded[1][:3]]
+    assert margins[0] == {"violation": 0.5}
+    # A failure of what had a result before changes nothing.
+    assert margins[1:] == [{"violation": -1.0}] * 2
+
+
+def test_a_failure_is_the_worst_violation(recorded: list[list[FrozenTrial]]) -> None:
+    strategy = BayesianStrategy(TOY, OBJECTIVES, 0, sampler="gp", startup=2)
+    play(strategy, 1)
+    play(strategy, 1, lambda genotype: None)
+    strategy.ask()
+    assert [trial.constraints["violation"] for trial in recorded[0]] == [-1.0, 1.0]
+    assert recorded[0][1].values == recorded[0][0].values
+
+
+def test_tpe_takes_over_when_there_are_too_many_results(
+    recorded: list[list[FrozenTrial]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strategies.bayesian, "GP_RESULTS", 12)
+    strategy = BayesianStrategy(TOY, OBJECTIVES, 0, sampler="gp", startup=10)
+    play(strategy, 12)
+    assert (len(recorded), strategy.notes) == (2, ())
+    asked = play(strategy, 10)
+    # Asked after ten, eleven and twelve results.
+    assert len(recorded) == 3
+    (note,) = strategy.notes
+    assert note == "bayesian: sampler gp is for up to 12 results; tpe went on from there"
+    tpe = BayesianStrategy(TOY, OBJECTIVES, 0, startup=10)
+    for genotype in [*play(BayesianStrategy(TOY, OBJECTIVES, 0, sampler="gp"), 12), *asked[:1]]:
+        tpe.tell(genotype, toy_costs(genotype))
+    assert tpe.ask() == asked[1]
+    assert tpe.notes == ()
+
+
+def test_gaussian_processes_find_the_top_of_a_hill() -> None:
+    def best(strategy: Strategy) -> float:
+        asked = play(strategy, 20, lambda genotype: hill_costs(genotype, 1))
+        return min(hill_costs(genotype, 1)[0] for genotype in asked)
+
+    error, by_model, by_chance = [Objective("error", "minimize")], 0.0, 0.0
+    for seed in (2, 3):
+        by_model += best(BayesianStrategy(HILLS, error, seed, sampler="gp", startup=8))
+        by_chance += best(strategies.create("random", HILLS, error, seed))
+    assert by_model < 0.75 * by_chance
+
+
+def test_four_objectives_at_a_thousand_results_stay_bearable() -> None:
+    """The model is asked once then; it must neither fail nor repeat itself."""
+    objectives = [Objective(metric, "minimize") for metric in ("a", "b", "c", "d")]
+    strategy, rng = BayesianStrategy(TOY, objectives, 0), random.Random(0)
+    for _ in range(1000):
+        genotype = sample(TOY, rng)
+        strategy.tell(genotype, many_costs(genotype, 4))
+    first = strategy.ask()
+    assert first != strategy.ask()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from nas.choices import Choice, Genotype, Value, sample
 from nas.objectives import Objective
 from nas.protocols import Strategy
+from nas.trials import Exhausted
 from strategies.base import BaseStrategy
 from strategies.genetic import GeneticStrategy
 from strategies.history import Observation
@@ -83,6 +85,15 @@ class Screenless(RandomStrategy):
         return 0.0
 
 
+class Shy(RandomStrategy):
+    """Gives up where chance finds nothing that fits."""
+
+    def _with_mutants(
+        self, proposals: Iterator[Genotype], misfits: Mapping[tuple[int, ...], float]
+    ) -> Iterator[Genotype]:
+        return itertools.islice(proposals, 100)
+
+
 def contract(factory: Factory) -> LearningContract:
     class Contract(LearningContract):
         def create(
@@ -108,21 +119,24 @@ def contract(factory: Factory) -> LearningContract:
         (Repeating, "test_asks_for_legal_genotypes_and_none_twice", ()),
         (Repeating, "test_ends_when_each_genotype_was_asked_for_once", (True,)),
         (Global, "test_global_random_state_is_left_as_found", ()),
-        (Global, "test_an_ask_depends_only_on_what_was_told_and_is_pending", ()),
-        (Counting, "test_an_ask_depends_only_on_what_was_told_and_is_pending", ()),
+        (Global, "test_an_ask_depends_only_on_what_was_told_and_is_pending", (2,)),
+        (Counting, "test_an_ask_depends_only_on_what_was_told_and_is_pending", (2,)),
         (LastRepeat, "test_a_repeated_result_counts_with_its_mean", ()),
-        (Weighing, "test_asks_the_same_of_a_metric_in_another_unit", (0, 1024.0, 0.0)),
+        (Weighing, "test_asks_the_same_of_a_metric_in_another_unit", (2, 0, 1024.0, 0.0)),
         (RandomStrategy, "test_finds_a_better_front_than_random_search", ()),
+        (RandomStrategy, "test_finds_a_better_front_of_many_objectives", (3,)),
         (RandomStrategy, "test_stays_away_from_what_fails", ()),
         (RandomStrategy, "test_moves_to_where_the_constraints_are_met", (True,)),
         (RandomStrategy, "test_moves_to_where_the_constraints_are_met", (False,)),
         (Screenless, "test_passes_over_what_the_screen_rules_out", ()),
+        (Screenless, "test_says_so_where_no_constraint_can_be_met", ()),
+        (Shy, "test_finds_the_few_that_meet_a_constraint", ()),
     ],
 )
 def test_broken_strategies_are_found_out(
     broken: Factory, test: str, arguments: tuple[Any, ...]
 ) -> None:
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, Exhausted, pytest.fail.Exception)):
         getattr(contract(broken), test)(*arguments)
 
 
@@ -133,6 +147,6 @@ def test_inactive_choices_are_found_out() -> None:
 
 def test_a_sound_strategy_passes_under_the_same_harness() -> None:
     sound = contract(RandomStrategy)
-    sound.test_an_ask_depends_only_on_what_was_told_and_is_pending()
-    sound.test_another_process_with_another_hash_seed_asks_the_same()
+    sound.test_an_ask_depends_only_on_what_was_told_and_is_pending(2)
+    sound.test_another_process_with_another_hash_seed_asks_the_same("3", 2)
     sound.test_global_random_state_is_left_as_found()

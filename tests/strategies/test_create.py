@@ -15,10 +15,10 @@ OBJECTIVES = [Objective("accuracy", "maximize"), Objective("latency_ms.cpu", "mi
 
 
 def test_names() -> None:
-    assert strategies.names() == ["bayesian", "genetic", "random"]
+    assert strategies.names() == ["bayesian", "genetic", "local", "random"]
 
 
-@pytest.mark.parametrize("name", ["bayesian", "genetic", "random"])
+@pytest.mark.parametrize("name", ["bayesian", "genetic", "local", "random"])
 def test_creates_by_name(name: str) -> None:
     strategy = strategies.create(
         name, TOY, OBJECTIVES, 0, lambda genotype: {}, [Constraint.parse("accuracy >= 0.9")]
@@ -38,10 +38,14 @@ def test_creates_by_name(name: str) -> None:
             "unknown option of strategy 'genetic': 'populaton'; did you mean 'population'",
         ),
         ("bayesian", {"x": 1}, r"'x' \(known: candidates, sampler, startup\)"),
-        ("bayesian", {"sampler": "gpe"}, r"unknown sampler 'gpe'; did you mean 'tpe'"),
+        ("bayesian", {"sampler": "tpee"}, r"unknown sampler 'tpee'; did you mean 'tpe'"),
         ("bayesian", {"startup": 0}, "startup must be a whole number of at least 1, but got 0"),
         ("bayesian", {"candidates": "many"}, "candidates must be a whole number .* got 'many'"),
-        ("genetic", {"algorithm": "nsga9"}, "unknown algorithm 'nsga9'; did you mean 'nsga2'"),
+        ("genetic", {"algorithm": "nsga9"}, "unknown algorithm 'nsga9'; did you mean 'nsga"),
+        ("bayesian", {"sampler": ["gp"]}, r"unknown sampler \['gp'\] \(known: gp, tpe\)"),
+        ("genetic", {"algorithm": 3}, r"unknown algorithm 3 \(known: ageing, nsga2, nsga3\)"),
+        ("genetic", {"population": 0}, "population must be a whole number of at least 2"),
+        ("local", {"startup": 0}, "startup must be a whole number of at least 1, but got 0"),
         ("genetic", {"population": 1}, "population must be a whole number of at least 2"),
         ("genetic", {"population": True}, "population must be a whole number .* got True"),
         ("genetic", {"startup": 2.5}, "startup must be a whole number .* got 2.5"),

@@ -1,66 +1,14 @@
 from __future__ import annotations
 
-import itertools
-import random
-
 from nas.choices import Choice, Genotype
 from nas.objectives import Objective
-from nas.pareto import dominates
 from nas.protocols import Strategy
-from strategies.genetic import GeneticStrategy, ranked
-from strategies.history import Observation
+from strategies.genetic import GeneticStrategy
 from strategies.random import RandomStrategy
-from strategies.toys import TOY, play, toy_costs
+from strategies.toys import TOY, many_costs, play, toy_costs
 
 OBJECTIVES = [Objective("error", "minimize"), Objective("latency_ms.cpu", "minimize")]
 GRID = [Choice("x", tuple(range(50)), ordered=True), Choice("y", tuple(range(50)), ordered=True)]
-
-
-def seen(*costs: float, violation: float = 0.0, code: tuple[int, ...] = ()) -> Observation:
-    return Observation(code, costs, violation)
-
-
-def test_fronts_come_in_order() -> None:
-    rng = random.Random(0)
-    observations = [seen(rng.random(), rng.random(), rng.random()) for _ in range(80)]
-    order = [observation.complete_costs or () for observation in ranked(observations, 80)]
-    assert sorted(order) == sorted(o.complete_costs or () for o in observations)
-    for before, after in itertools.combinations(order, 2):
-        assert not dominates(after, before)
-
-
-def test_the_least_crowded_of_a_front_come_first() -> None:
-    front = [seen(0, 10), seen(1, 9), seen(1.5, 8.5), seen(2, 8), seen(6, 3), seen(10, 0)]
-    order = ranked(front, 6)
-    assert {order[0], order[1]} == {front[0], front[5]}
-    assert order[2] == front[4]
-    assert order[-1] in (front[1], front[2])
-
-
-def test_crowding_does_not_depend_on_the_unit() -> None:
-    rng = random.Random(1)
-    costs = [(rng.random(), rng.random()) for _ in range(60)]
-    plain = [seen(a, b, code=(i,)) for i, (a, b) in enumerate(costs)]
-    other = [seen(a * 1e3 - 5, b, code=(i,)) for i, (a, b) in enumerate(costs)]
-    assert [o.code for o in ranked(plain, 30)] == [o.code for o in ranked(other, 30)]
-
-
-def test_whatever_is_feasible_comes_before_what_is_not() -> None:
-    awful, near, far = seen(99, 99), seen(1, 1, violation=0.1), seen(0, 0, violation=3.0)
-    assert ranked([far, near, awful], 3) == [awful, near, far]
-    assert ranked([far, near, awful], 2) == [awful, near]
-    assert ranked([far, near], 1) == [near]
-    assert ranked([], 3) == []
-
-
-def test_one_objective() -> None:
-    observations = [seen(float(cost)) for cost in (3, 1, 2, 1)]
-    assert [o.costs for o in ranked(observations, 3)] == [(1.0,), (1.0,), (2.0,)]
-
-
-def test_equal_costs_are_kept() -> None:
-    observations = [seen(1.0, 1.0, code=(i,)) for i in range(5)]
-    assert len(ranked(observations, 5)) == 5
 
 
 def test_children_gather_around_the_front() -> None:
@@ -110,3 +58,50 @@ def test_a_repeat_that_failed_changes_nothing() -> None:
     first.tell(asked[3], None)
     second.tell(asked[3], toy_costs(asked[3]))
     assert first.ask() == second.ask()
+
+
+def test_three_objectives_are_selected_by_reference_unless_said_otherwise() -> None:
+    def asked(objectives: int, algorithm: str | None) -> list[Genotype]:
+        wanted = [Objective(f"m{i}", "minimize") for i in range(objectives)]
+        strategy = GeneticStrategy(TOY, wanted, 0, algorithm=algorithm)
+        return play(strategy, 50, lambda genotype: many_costs(genotype, objectives))
+
+    assert asked(2, None) == asked(2, "nsga2") != asked(2, "nsga3")
+    assert asked(3, None) == asked(3, "nsga3") != asked(3, "nsga2")
+
+
+def test_with_ageing_the_oldest_leave_however_good() -> None:
+    def last(first: float) -> list[Genotype]:
+        strategy = GeneticStrategy(GRID, OBJECTIVES, 0, algorithm="ageing", population=6)
+        strategy.tell({"x": 0, "y": 0}, (first, first))
+        play(strategy, 30, lambda g: (float(g["x"]), float(g["y"])))
+        return [member.code for member in strategy._population]
+
+    codes = last(-1.0)
+    assert len(codes) == 6
+    assert (0, 0) not in codes
+
+
+def test_a_repeat_does_not_make_young() -> None:
+    strategy = GeneticStrategy(GRID, OBJECTIVES, 0, algorithm="ageing", population=3)
+    for x in (1, 2, 3):
+        strategy.tell({"x": x, "y": 0}, (1.0, 1.0))
+    strategy.tell({"x": 1, "y": 0}, (2.0, 2.0))
+    strategy.tell({"x": 4, "y": 0}, (1.0, 1.0))
+    assert [member.code for member in strategy._population] == [(2, 0), (3, 0), (4, 0)]
+
+
+def test_children_step_as_far_as_those_that_led() -> None:
+    """Only what differs in both choices at once is ever better: single steps are given up."""
+
+    def jumps(leads: bool) -> float:
+        strategy = GeneticStrategy(GRID, OBJECTIVES, 0, startup=1)
+        strategy.tell({"x": 25, "y": 25}, (1000.0, 1000.0))
+        for i in range(1, 30):
+            two, one = {"x": 25 - i % 25, "y": (7 * i) % 25}, {"x": 25, "y": 49 - i % 24}
+            strategy.tell(two if leads else one, (1000.0 - i, 1000.0 - i))
+            strategy.tell(one if leads else two, (2000.0 + i, 2000.0))
+        return strategy._success()[2] - strategy._success()[1]
+
+    assert jumps(leads=True) > 0.2
+    assert jumps(leads=False) < 0.2

@@ -7,7 +7,7 @@ import pytest
 
 from nas.choices import Choice, sample, validate
 from strategies.toys import TINY, TOY
-from strategies.variation import NEAR_SHARE, cross, mutate
+from strategies.variation import NEAR_SHARE, cross, mutate, neighbours
 
 LADDER = Choice("width", (8, 16, 24, 32, 40), ordered=True)
 
@@ -101,3 +101,35 @@ def test_a_choice_that_neither_parent_made_is_drawn() -> None:
     drawn = Counter(child["c"] for child in children if "c" in child)
     assert drawn["x"] > 25
     assert drawn["y"] > 25
+
+
+def test_several_steps_change_several_choices() -> None:
+    rng = random.Random(0)
+    space = [Choice(f"c{i}", (0, 1, 2)) for i in range(6)]
+    start = dict.fromkeys((c.name for c in space), 0)
+    for steps in (0, 1, 3, 6, 9):
+        mutant = mutate(space, start, rng, steps)
+        assert sum(value != 0 for value in mutant.values()) == min(steps, 6)
+
+
+def test_neighbours_are_one_step_away() -> None:
+    assert list(neighbours([LADDER], {"width": 24})) == [{"width": 16}, {"width": 32}]
+    assert list(neighbours([LADDER], {"width": 40})) == [{"width": 32}]
+    assert list(neighbours(TINY, {"kind": "plain", "width": 8})) == [
+        {"kind": "inverted", "expansion": 4, "width": 8},
+        {"kind": "none"},
+        {"kind": "plain", "width": 16},
+    ]
+    assert list(neighbours(TINY, {"kind": "none"}))[0] == {"kind": "plain", "width": 8}
+    assert list(neighbours([Choice("only", (1,))], {"only": 1})) == []
+
+
+def test_neighbours_are_legal() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        genotype = sample(TOY, rng)
+        around = list(neighbours(TOY, genotype))
+        assert len(around) == len({tuple(sorted(each.items())) for each in around}) > 7
+        for each in around:
+            validate(TOY, each)
+            assert each != genotype

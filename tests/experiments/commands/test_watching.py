@@ -87,6 +87,18 @@ def test_a_search_ends_with_the_front_the_link_and_what_to_do_next(
     assert (mlflow.heard, mlflow.ended) == (3, "finished")
 
 
+def test_it_says_what_the_strategy_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def start(makers: Sequence[MakeRecorder]) -> Result:
+        for make in makers:
+            make(run)
+        return Result(run, Outcome("exhausted", DONE, "all have been asked for", ("it is late",)))
+
+    assert watch(run.config, start) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("there is nothing left to try: all have been asked for")
+    assert out[1] == "Note: it is late"
+
+
 def test_ctrl_c_says_how_to_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert watch(run.config, played(run, KeyboardInterrupt())) == 1  # type: ignore[arg-type]
     out, err = capsys.readouterr()
