@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from evaluators.register_tiles import RegisterTile
+from evaluators.register_tiles import RegisterTile, met
 from evaluators.tiles import fill, with_batch
 from evaluators.workload import Kernel, converted
 from hw_profiles import Figure, HardwareProfile
@@ -69,6 +69,7 @@ class Demand:
         function_s: of the function that it applies to what it writes.
         scattered_s: for what it fetches of the memory and does not use.
         serial: what computes it moves its elements too, so that neither hides the other.
+        streamed: its weights are packed or fetched before it computes, and so come on top.
     """
 
     kind: str
@@ -82,13 +83,15 @@ class Demand:
     function_s: float = 0.0
     scattered_s: float = 0.0
     serial: bool = False
+    streamed: bool = False
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
-        moving_s = self.activations_s + self.weights_s + self.scattered_s
+        apart_s = self.weights_s if self.streamed else 0.0
+        moving_s = self.activations_s + self.weights_s - apart_s + self.scattered_s
         parts = self.compute_s + self.function_s, moving_s
-        return sum(parts) if self.serial else max(parts)
+        return apart_s + (sum(parts) if self.serial else max(parts))
 
     @property
     def binds(self) -> str:
@@ -104,12 +107,12 @@ class Demand:
         Those that always go together are one: what a kernel without products computes goes with
         what it moves, and the pooling of a gate with the product that follows.
         """
+        plain = self.kind.partition(".")[0]
         found = {
-            f"{self.moves}.memory": self.activations_s,
+            f"{self.moves}.memory": self._exposed_s(plain),
             "weights": self.weights_s,
             "overhead": self.overhead_s,
         }
-        plain = self.kind.partition(".")[0]
         if plain not in _MOVERS:
             found[f"{self.kind}.compute"] = self.compute_s
         if self.function_s:
@@ -122,6 +125,19 @@ class Demand:
             again = self.activations_s if self.relaid_s is None else self.relaid_s
             found[f"{self.moves}.relayout"] = again
         return found
+
+    def _exposed_s(self, plain: str) -> float:
+        """What its activations add to the arithmetic.
+
+        On a CPU, that is what does not hide behind it; elsewhere, measurements are described better
+        by all of it.
+        """
+        if not self.streamed:
+            return self.activations_s
+        hidden_s = self.compute_s + self.function_s
+        if plain in _MOVERS:
+            return max(self.activations_s, hidden_s)
+        return max(0.0, self.activations_s - hidden_s)
 
     @property
     def moves(self) -> str:
@@ -201,7 +217,7 @@ class Processor:
             kind=name,
             compute_s=self._compute_s(one),
             activations_s=activations / moving,
-            weights_s=one.weight_bytes / bandwidth,
+            weights_s=self._weight_bytes(one) / bandwidth,
             overhead_s=self._overhead_s(one),
             spills=self._cache_bytes > 0 and not fits,
             relaid=math.prod(one.out_shape[2:]) >= self._relaid_pixels,
@@ -209,6 +225,7 @@ class Processor:
             function_s=self._function_s(one) if one.fused else 0.0,
             # The vector unit of a TPU loads and stores by itself.
             serial=self._lanes > 1 and one.op == "depthwise",
+            streamed=self._tile is not None,
         )
 
     def call_s(self, kernel: Kernel) -> float:
@@ -225,6 +242,13 @@ class Processor:
         known = self._profile.overhead_s
         name = "product" if kernel.macs and "product" in known else "op"
         return figure(known, name, kernel.dtype)
+
+    def _weight_bytes(self, kernel: Kernel) -> float:
+        """Without those that meet nothing but padding."""
+        is_image = kernel.op == "conv" and len(kernel.in_shape) == 4
+        if not self._tile or not is_image:
+            return kernel.weight_bytes
+        return kernel.weight_bytes * met(kernel.in_shape, kernel.out_shape, window_of(kernel))
 
     def _moving_share(self, name: str, dtype: str) -> float:
         """Of the bandwidth, where a class of kernels does not reach it."""

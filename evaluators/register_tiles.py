@@ -97,6 +97,26 @@ def _split(pixels: int, most: int) -> tuple[int, ...]:
     return (most,) * full + (most // 2,) * half + ((rest,) if rest else ())
 
 
+def met(in_shape: tuple[int, ...], out_shape: tuple[int, ...], window: int) -> float:
+    """The share of a window's weights that meet anything but padding, of any output."""
+    side = math.isqrt(window)
+    if side * side != window:
+        return 1.0
+    axes = zip(in_shape[2:], out_shape[2:], strict=True)
+    return math.prod(_axis_met(n, m, side) for n, m in axes)
+
+
+@lru_cache(maxsize=1 << 12)
+def _axis_met(size: int, outputs: int, side: int) -> float:
+    stride, before, _ = _padding(size, outputs, side)
+    seen = {
+        at - start
+        for start in (i * stride - before for i in range(outputs))
+        for at in range(max(0, start), min(size, start + side))
+    }
+    return len(seen) / side
+
+
 def _inside(in_shape: tuple[int, ...], out_shape: tuple[int, ...], side: int) -> float:
     """The share of the products that are not with padding."""
     axes = zip(in_shape[2:], out_shape[2:], strict=True)

@@ -27,25 +27,25 @@ _SHARES = {
     "memory": 1.0,
     "matrix": 1.0,
     "stem": 1.0,
-    "vector": 0.05,
+    "vector": 0.042,
     "depthwise": 1.0,
-    "function": 0.08,
-    "fused": 0.33,
-    "matrix_int8": 0.95,
-    "stem_int8": 0.65,
-    "matmul_int8": 0.18,
-    "vector_int8": 0.015,
-    "depthwise_int8": 0.12,
-    "function_int8": 0.0042,
-    "memory_mul_int8": 0.18,
-    "memory_add_int8": 0.47,
-    "memory_pool_int8": 0.5,
+    "function": 0.07,
+    "fused": 0.24,
+    "matrix_int8": 0.92,
+    "stem_int8": 0.34,
+    "matmul_int8": 0.24,
+    "vector_int8": 0.017,
+    "depthwise_int8": 0.097,
+    "function_int8": 0.004,
+    "memory_mul_int8": 0.42,
+    "memory_add_int8": 0.49,
+    "memory_pool_int8": 0.37,
 }
 """Attainable shares of the peaks. Functions count 8 operations an element."""
-_TILE_COSTS = {"tile_step": 2.5, "tile_start": 26.0, "tile_reload": 3.4}
+_TILE_COSTS = {"tile_step": 1.2, "tile_start": 31.0, "tile_reload": 4.6}
 _TILE_FIT = (
-    "assumption: multiply-adds of vectors, as fitted to the 900 convolutions of 56 of these "
-    "networks in ONNX Runtime's profiler on that machine; calibration replaces it"
+    "assumption: multiply-adds of vectors, as fitted to those networks; "
+    "the form is that of 900 convolutions in ONNX Runtime's profiler; calibration replaces it"
 )
 _BLOCKS = "ONNX Runtime's convolutions: {} channels a block, tiles of {} pixels by {} blocks ({})"
 
@@ -196,18 +196,18 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
             "version of the runtime may differ more",
         ),
         bandwidth_bytes_s={
-            "memory": Figure(15e9, "assumption: one thread on DDR4 or DDR5 memory"),
-            "cache": Figure(50e9, "assumption: one thread on its second-level cache"),
+            "memory": Figure(30e9, f"{_FIT}; most of it within the third-level cache"),
+            "cache": Figure(58e9, _FIT),
         },
         overhead_s={
-            "call": Figure(1.4e-6, _FIT),
-            "call_int8": Figure(2.4e-6, f"{_FIT}; transposes"),
-            "op": Figure(1.0e-6, _FIT),
-            "op_int8": Figure(0.7e-6, _FIT),
-            "product": Figure(0.5e-6, _FIT),
+            "call": Figure(0.4e-6, _FIT),
+            "call_int8": Figure(2.2e-6, f"{_FIT}; transposes"),
+            "op": Figure(1.4e-6, _FIT),
+            "op_int8": Figure(0.25e-6, _FIT),
+            "product": Figure(0.3e-6, _FIT),
             "product_int8": Figure(1.1e-6, _FIT),
-            "window": Figure(1.1e-9, _FIT),
-            "output": Figure(0.11e-9, _FIT),
+            "window": Figure(0.95e-9, _FIT),
+            "output": Figure(0.1e-9, _FIT),
         },
         efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
         parts=isa.parts,
