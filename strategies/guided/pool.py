@@ -1,0 +1,120 @@
+"""The candidates among which the next one is chosen."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.choices import Choice, count, enumerate_genotypes
+from nas.keys import seed_of
+from strategies.guided.codes import Codes, CodeSpace
+from strategies.guided.improvement import nondominated
+from strategies.guided.screened import Screened
+from strategies.history import Code
+
+Array = NDArray[np.float64]
+
+FRESH_RANDOM = 1 / 8
+"""Of the random candidates, those that are new in an ask; the others are those of the asks before,
+which have been screened."""
+
+SAMPLE = 1000
+"""Random genotypes that stand for the space: screened before the first ask."""
+
+GENERATIONS, CHILDREN = 40, 200
+"""Of the evolution on screened metrics alone."""
+
+
+class Pool:
+    """Makes candidates; all of it follows from the seed and the arguments.
+
+    Args:
+        space: to draw from.
+        encode: the code of a genotype.
+        seed: of all randomness.
+        size: about how many candidates an ask has.
+    """
+
+    def __init__(
+        self,
+        space: CodeSpace,
+        encode: Callable[[dict[str, int | float | str]], Code],
+        seed: int,
+        size: int,
+    ) -> None:
+        self._space, self._encode, self._seed, self._size = space, encode, seed, size
+        self._is_small = count(space.choices) <= size
+        self._random = functools.lru_cache(maxsize=32)(self._random_block)
+        self._near = functools.lru_cache(maxsize=4096)(self._neighbours)
+
+    @functools.cached_property
+    def _everything(self) -> Codes:
+        return np.array([self._encode(g) for g in enumerate_genotypes(self._space.choices)])
+
+    def sample(self) -> list[Code]:
+        """Distinct genotypes that stand for the space; all of a small one."""
+        codes = self._everything if self._is_small else self._drawn(SAMPLE, "sample")
+        return _distinct(codes)
+
+    def candidates(
+        self, asks: int, parents: Codes, proposals: Iterable[Code], rng: np.random.Generator
+    ) -> list[Code]:
+        """Proposals, what is near the parents, children of the parents, and random ones.
+
+        Args:
+            asks: told and pending genotypes.
+            parents: (parents, choices), the front.
+            proposals: of another strategy.
+            rng: of what is new in this ask.
+        """
+        if self._is_small:
+            return _distinct(self._everything)
+        parts = [np.array([*proposals], dtype=int).reshape(-1, len(self._space.choices))]
+        quarter = self._size // 4
+        if len(parents):
+            near = np.concatenate([self._near(tuple(code)) for code in parents.tolist()])
+            kept = rng.permutation(len(near))[: quarter + quarter // 2]
+            parts += [near[kept], self._space.varied(parents, quarter // 2, rng)]
+        blocks = round(1 / FRESH_RANDOM)
+        parts += [self._random(asks - k) for k in range(blocks)]
+        return _distinct(np.concatenate(parts))
+
+    def evolved(self, screened: Screened, costs_of: Callable[[Sequence[Code]], Array]) -> list[Code]:
+        """The front by screened costs alone: of all in a small space, else by evolution.
+
+        Args:
+            screened: rules out candidates.
+            costs_of: (codes, objectives).
+        """
+        rng = np.random.default_rng(seed_of(str(self._seed), "evolution"))
+        front: list[Code] = []
+        for _ in range(1 if self._is_small else GENERATIONS):
+            parents = np.array(front or self.sample())
+            codes = [*front, *self.sample()] if not front else [*front]
+            if not self._is_small:
+                codes += [tuple(c) for c in self._space.varied(parents, CHILDREN, rng).tolist()]
+            codes = [c for c in dict.fromkeys(codes) if screened(c).violation == 0]
+            if not codes:
+                return []
+            kept = nondominated(costs_of(codes))
+            front = [code for code, is_kept in zip(codes, kept, strict=True) if is_kept]
+        return front
+
+    def _drawn(self, number: int, purpose: str) -> Codes:
+        return self._space.random(
+            number, np.random.default_rng(seed_of(str(self._seed), purpose))
+        )
+
+    def _random_block(self, index: int) -> Codes:
+        return self._drawn(round(self._size * FRESH_RANDOM / 2), f"random {index}")
+
+    def _neighbours(self, code: Code) -> Codes:
+        seed = seed_of(f"{self._seed}/{code}", "neighbours")
+        return self._space.neighbours(code, np.random.default_rng(seed))
+
+
+def _distinct(codes: Codes) -> list[Code]:
+    return list(dict.fromkeys(map(tuple, codes.tolist())))
