@@ -190,7 +190,9 @@ def _cells(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     named = [name for name in rows if name.startswith("lat_")]
     explicit = [name for name in named if f"cell:{name}" in wanted]
     columns = explicit or [name for name in named if name in MEASURED]
-    extra = {name: rows[name].to_numpy(float) for name in ("params", "macs") if name in rows}
+    extra = {"params": rows["params"].to_numpy(float)}
+    # What reaches the output is what an exported network computes.
+    extra["macs"] = rows["macs_live" if "macs_live" in rows else "macs"].to_numpy(float)
     choices = search_spaces.create("cell").choices
     return [
         _tabular(f"cell:{name}", choices, genotypes, accuracies, rows[name].to_numpy(float), extra)
@@ -268,18 +270,22 @@ def _accel(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     mean = float(rows["val_top1"].mean())
     gram = terms.T @ terms + 3.0 * np.eye(terms.shape[1])
     weights = np.linalg.solve(gram, terms.T @ (rows["val_top1"].to_numpy(float) - mean))
-    stage_ms = _stage_latencies()
+    tables = _stage_tables()
 
     def shares(found: NDArray[np.int64]) -> Array:
         return np.asarray((mean + _terms(found) @ weights) / 100)
 
-    def latencies(found: NDArray[np.int64]) -> Array:
+    def total(table: Array, found: NDArray[np.int64]) -> Array:
         e, k, layers, se = (found[:, i] for i in range(4))
         places = (np.searchsorted((1, 4, 6), e), (k - 3) // 2, layers - 1, se)
-        return np.asarray(stage_ms[(np.arange(7), *places)].sum(axis=1))
+        return np.asarray(table[(np.arange(7), *places)].sum(axis=1))
+
+    def latencies(found: NDArray[np.int64]) -> Array:
+        return total(tables["latency_ms.device"], found)
 
     def known(genotype: Genotype) -> dict[str, float]:
-        return {"latency_ms.device": float(latencies(_digits(genotype)[None])[0])}
+        digits = _digits(genotype)[None]
+        return {name: float(total(table, digits)[0]) for name, table in tables.items()}
 
     def accuracy(genotype: Genotype) -> tuple[float, float]:
         share = float(shares(_digits(genotype)[None])[0])
@@ -314,25 +320,29 @@ def _terms(digits: NDArray[np.int64]) -> Array:
     return np.hstack(columns)
 
 
-def _stage_latencies() -> Array:
-    """(stage, expansion, kernel, layers, se): what each stage adds, in ms."""
+def _stage_tables() -> dict[str, Array]:
+    """By metric, (stage, expansion, kernel, layers, se): what each stage adds to it."""
     space = search_spaces.create("mnasnet")
     assert space.blocks is not None  # noqa: S101 (for the type checker)
-    plain = {c.name: c.options[0] for c in space.choices}
-    plain |= {f"stage{s}.{n}": v for s in range(1, 8) for n, v in _PLAIN.items()}
-    networks, table = [], np.zeros((7, 3, 2, 3, 2))
-    for place in np.ndindex(*table.shape):
-        stage = f"stage{place[0] + 1}"
+    plain = {f"stage{s}.{n}": v for s in range(1, 8) for n, v in _PLAIN.items()}
+    networks, shape = [], (7, 3, 2, 3, 2)
+    for place in np.ndindex(*shape):
         options = ((1, 4, 6), (3, 5), (1, 2, 3), (0, 1))
-        names = ("expansion", "kernel", "layers", "se")
         chosen = {
-            f"{stage}.{name}": values[index]
-            for name, values, index in zip(names, options, place[1:], strict=True)
+            f"stage{place[0] + 1}.{name}": values[index]
+            for name, values, index in zip(_PLAIN, options, place[1:], strict=True)
         }
         networks.append(space.blocks(canonical(space.choices, {**plain, **chosen}), IMAGENET))
-    table.flat[:] = modeled_ms(networks, "zcu102-dpu")
-    base = table[0, 0, 0, 0, 0]
-    return np.asarray(table - base + base / 7)
+    caches = BlockCaches(["eager"])
+    workloads = [caches.workloads(blocks)["eager"] for blocks in networks]
+    found = {
+        "latency_ms.device": modeled_ms(networks, "zcu102-dpu"),
+        "macs": np.array([workload.macs for workload in workloads], dtype=float),
+        "params": np.array([workload.params for workload in workloads], dtype=float),
+    }
+    tables = {name: values.reshape(shape) for name, values in found.items()}
+    # The first network is plain in all stages: what it has is shared among them.
+    return {name: table - table.flat[0] * 6 / 7 for name, table in tables.items()}
 
 
 _PLAIN = {"expansion": 1, "kernel": 3, "layers": 1, "se": 0}

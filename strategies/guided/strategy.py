@@ -295,10 +295,9 @@ class GuidedStrategy(BaseStrategy):
         if not len(feasible):
             return np.ones(len(candidates.chance))
         believed = np.column_stack([belief.median for belief in pending.costs])
-        known = [belief.mean.max() for belief in candidates.costs if not belief.deviation.any()]
-        worst = max([1.0, *known])
         front = np.vstack([feasible, believed[pending.chance > 0.5]])
-        reference = np.full(front.shape[1], worst + BEYOND)
+        worst = [1.0 if b.deviation.any() else max(1.0, b.mean.max()) for b in candidates.costs]
+        reference = np.array(worst) + BEYOND
         zones = boxes(front[nondominated(front)], reference)
         return expected_improvement(candidates.costs, zones)
 
