@@ -87,8 +87,8 @@ class CodeSpace:
     def placed(self, codes: Codes) -> Array:
         """(rows, coordinates), of which `groups` says the choice.
 
-        The squared distance of two options is 1 where they are unlike, and grows with the number
-        of steps to 1 where they are ordered. What is not made lies amid its options.
+        The squared distance of two options is 1; where they are ordered they lie evenly on a line
+        of length 1. A choice that is not made lies amid its options.
         """
         return np.concatenate(
             [table[codes[:, i]] for i, table in enumerate(self._tables)], axis=1
@@ -121,7 +121,7 @@ def _places(choice: Choice) -> Array:
     if size == 1:
         return np.zeros((2, 0))
     if choice.ordered:
-        table = (np.arange(size)[:, None] > np.arange(size - 1)) / np.sqrt(size - 1)
+        table = np.arange(size)[:, None] / (size - 1)
     else:
         table = np.eye(size) / np.sqrt(2)
     return np.vstack([table, table.mean(axis=0)])

@@ -24,8 +24,8 @@ which have been screened."""
 SAMPLE = 1000
 """Random genotypes that stand for the space: screened before the first ask."""
 
-GENERATIONS, CHILDREN = 40, 200
-"""Of the evolution on screened metrics alone."""
+CHILDREN = 200
+"""In each generation of the evolution on screened metrics alone."""
 
 
 class Pool:
@@ -82,25 +82,21 @@ class Pool:
         parts += [self._random(asks - k) for k in range(blocks)]
         return _distinct(np.concatenate(parts))
 
-    def evolved(self, screened: Screened, costs_of: Callable[[Sequence[Code]], Array]) -> list[Code]:
-        """The front by screened costs alone: of all in a small space, else by evolution.
+    def evolved(
+        self, screened: Screened, worth: Callable[[Sequence[Code]], Array], generations: int
+    ) -> list[Code]:
+        """The front by what is screened alone: of all in a small space, else by evolution.
 
         Args:
             screened: rules out candidates.
-            costs_of: (codes, objectives).
+            worth: (codes, criteria) of codes, lower is better.
+            generations: how many.
         """
         rng = np.random.default_rng(seed_of(str(self._seed), "evolution"))
-        front: list[Code] = []
-        for _ in range(1 if self._is_small else GENERATIONS):
-            parents = np.array(front or self.sample())
-            codes = [*front, *self.sample()] if not front else [*front]
-            if not self._is_small:
-                codes += [tuple(c) for c in self._space.varied(parents, CHILDREN, rng).tolist()]
-            codes = [c for c in dict.fromkeys(codes) if screened(c).violation == 0]
-            if not codes:
-                return []
-            kept = nondominated(costs_of(codes))
-            front = [code for code, is_kept in zip(codes, kept, strict=True) if is_kept]
+        front = _best(self.sample(), screened, worth)
+        for _ in range(0 if self._is_small or not front else generations):
+            children = self._space.varied(np.array(front), CHILDREN, rng)
+            front = _best([*front, *_distinct(children)], screened, worth)
         return front
 
     def _drawn(self, number: int, purpose: str) -> Codes:
@@ -114,6 +110,17 @@ class Pool:
     def _neighbours(self, code: Code) -> Codes:
         seed = seed_of(f"{self._seed}/{code}", "neighbours")
         return self._space.neighbours(code, np.random.default_rng(seed))
+
+
+def _best(
+    codes: Sequence[Code], screened: Screened, worth: Callable[[Sequence[Code]], Array]
+) -> list[Code]:
+    """Those that no other one dominates, of those that nothing rules out."""
+    allowed = [code for code in dict.fromkeys(codes) if screened(code).violation == 0]
+    if not allowed:
+        return []
+    kept = nondominated(worth(allowed))
+    return [code for code, is_kept in zip(allowed, kept, strict=True) if is_kept]
 
 
 def _distinct(codes: Codes) -> list[Code]:

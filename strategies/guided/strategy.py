@@ -43,6 +43,9 @@ RETUNED = 1.15
 BEYOND = 0.1
 """How far beyond the worst known cost the reference point lies, as a share of the range."""
 
+FIRST_GENERATIONS, FINAL_GENERATIONS = 10, 40
+"""Of evolution on what is screened: for the first trainings, and where nothing else is searched."""
+
 CAPACITIES = ("macs", "params")
 """Metrics of which the first networks should have much for what they cost."""
 
@@ -224,7 +227,7 @@ class GuidedStrategy(BaseStrategy):
 
     @functools.cached_property
     def _modeled_front(self) -> list[Code]:
-        return self._pool.evolved(self._known, self._screened_costs)
+        return self._pool.evolved(self._known, self._screened_costs, FINAL_GENERATIONS)
 
     @functools.cached_property
     def _first(self) -> list[Code]:
@@ -232,6 +235,8 @@ class GuidedStrategy(BaseStrategy):
         codes = [code for code in self._sample if self._known(code).violation == 0]
         if not self._known.names or not codes:
             return codes
+        best = self._pool.evolved(self._known, self._worth, FIRST_GENERATIONS)
+        codes = list(dict.fromkeys([*codes, *best]))
         layered = [codes[i] for i in _by_layers(self._worth(codes), 4 * self._startup)]
         mixed = itertools.zip_longest(layered, [c for c in codes if c not in set(layered)])
         return [code for pair in mixed for code in pair if code is not None]
