@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ class Trainer:
         self._task, self._budget, self._asks = task, budget, 0
         self._known: dict[tuple[Any, ...], tuple[float, float]] = {}
         self.trained: list[Genotype] = []
+        self.told: list[tuple[float, float]] = []
+        self.expected: Callable[[int], list[tuple[float, float]]] | None = None
 
     def __call__(self, values: Genotype) -> tuple[float, float]:
         """Error and cost; the reference point for a network that cannot be built.
@@ -53,10 +56,22 @@ class Trainer:
             try:
                 error, cost = self._task.told(genotype)
                 self.trained.append(genotype)
+                self.told.append((error, cost))
             except CandidateError:
                 error, cost = self._task.reference
             self._known[key] = (error, cost)
         return self._known[key]
+
+
+    def presented(self, number: int) -> list[Genotype]:
+        """The front of the first trainings as a user would see it."""
+        costs = self.told[:number]
+        if self.expected is not None:
+            costs = self.expected(number)
+        archive = ParetoArchive()
+        for index, each in enumerate(costs):
+            archive.add(index, each)
+        return [self.trained[index] for index in archive.front]
 
 
 Run = Callable[[SearchTask, Trainer, int], None]
@@ -66,9 +81,21 @@ def ours(name: str, **options: Any) -> Run:
     """One of our strategies, with all that is known before training."""
 
     def run(task: SearchTask, train: Trainer, seed: int) -> None:
-        strategy = strategies.create(
-            name, task.choices, task.objectives, seed, screen=task.known, **options
-        )
+        def create() -> Any:
+            return strategies.create(
+                name, task.choices, task.objectives, seed, screen=task.known, **options
+            )
+
+        def expected(number: int) -> list[tuple[float, float]]:
+            again = create()
+            for genotype, costs in zip(train.trained[:number], train.told, strict=False):
+                again.tell(genotype, costs)
+            found: list[tuple[float, float]] = again.expected_costs(train.trained[:number])
+            return found
+
+        strategy = create()
+        if hasattr(strategy, "expected_costs"):
+            train.expected = expected
         while True:
             try:
                 genotype = strategy.ask()
@@ -209,14 +236,12 @@ LIMITS = {"Optuna GP": 100}
 """Trainings at most: more take it minutes each."""
 
 
-def play(name: str, task: SearchTask, budget: int, seed: int) -> list[Genotype]:
-    """The networks that a strategy has trained, in order."""
+def play(name: str, task: SearchTask, budget: int, seed: int) -> Trainer:
+    """What a strategy has trained by the end of the budget."""
     trainer = Trainer(task, min(budget, LIMITS.get(name, budget)))
-    try:
+    with contextlib.suppress(Trained):
         STRATEGIES[name](task, trainer, seed)
-    except Trained:
-        pass
-    return trainer.trained
+    return trainer
 
 
 def names(wanted: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -17,14 +18,17 @@ from strategies.history import Code
 
 Array = NDArray[np.float64]
 
-FRESH_RANDOM = 1 / 8
-"""Of the random candidates, those that are new in an ask; the others are those of the asks before,
-which have been screened."""
+KEPT_ASKS = 20
+"""Random candidates and neighbours stay in the pool for so many asks, since screening takes longer
+than anything else: most candidates of an ask have been screened for the one before."""
 
-SAMPLE = 1000
+NEAR_SHARE, CHILDREN_SHARE, RANDOM_SHARE = 0.5, 0.06, 0.4
+"""Of the pool: neighbours of the front, its children, random candidates."""
+
+SAMPLE = 500
 """Random genotypes that stand for the space: screened before the first ask."""
 
-CHILDREN = 200
+CHILDREN = 100
 """In each generation of the evolution on screened metrics alone."""
 
 
@@ -73,13 +77,15 @@ class Pool:
         if self._is_small:
             return _distinct(self._everything)
         parts = [np.array([*proposals], dtype=int).reshape(-1, len(self._space.choices))]
-        quarter = self._size // 4
         if len(parents):
-            near = np.concatenate([self._near(tuple(code)) for code in parents.tolist()])
-            kept = rng.permutation(len(near))[: quarter + quarter // 2]
-            parts += [near[kept], self._space.varied(parents, quarter // 2, rng)]
-        blocks = round(1 / FRESH_RANDOM)
-        parts += [self._random(asks - k) for k in range(blocks)]
+            each = math.ceil(NEAR_SHARE * self._size / len(parents))
+            first = each * (asks // KEPT_ASKS)
+            for code in parents.tolist():
+                near = self._near(tuple(code))
+                parts.append(np.roll(near, -first, axis=0)[:each])
+            children = round(CHILDREN_SHARE * self._size)
+            parts.append(self._space.varied(parents, children, rng))
+        parts += [self._random(asks - k) for k in range(KEPT_ASKS)]
         return _distinct(np.concatenate(parts))
 
     def evolved(
@@ -105,11 +111,13 @@ class Pool:
         )
 
     def _random_block(self, index: int) -> Codes:
-        return self._drawn(round(self._size * FRESH_RANDOM / 2), f"random {index}")
+        number = math.ceil(RANDOM_SHARE * self._size / KEPT_ASKS)
+        return self._drawn(number, f"random {index}")
 
     def _neighbours(self, code: Code) -> Codes:
         seed = seed_of(f"{self._seed}/{code}", "neighbours")
-        return self._space.neighbours(code, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        return rng.permutation(self._space.neighbours(code, rng))
 
 
 def _best(

@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 PROPOSERS = ("genetic", "bayesian", "random")
 
-PROPOSALS_AN_ASK = {"genetic": 64, "bayesian": 16}
+PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 4}
 """Of the proposer; one of the latter takes milliseconds."""
 
 RETUNED = 1.15
