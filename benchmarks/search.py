@@ -102,7 +102,10 @@ def verdicts(lines: list[Row]) -> list[str]:
         for line in here:
             if not line["strategy"].startswith("guided") or "at 200" not in line:
                 continue
-            best = {n: min((p[n] for p in peers if n in p), default=None) for n in map("at {}".format, AT)}
+            best = {
+                n: min((p[n] for p in peers if n in p), default=None)
+                for n in map("at {}".format, AT)
+            }
             if best["at 200"] is None or best["at 50"] is None:
                 continue
             found.append(
@@ -161,13 +164,17 @@ def show(lines: list[Row], console: Console) -> None:
         console.print(table)
 
 
-def collect(arguments: argparse.Namespace, tasks: Sequence[SearchTask], console: Console) -> list[Row]:
+def collect(
+    arguments: argparse.Namespace, tasks: Sequence[SearchTask], console: Console
+) -> list[Row]:
     """All runs; those kept from before are not run again."""
     file: Path | None = arguments.json
     rows: list[Row] = []
     if file and file.exists():
         rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
-    known = {(row["task"], row["strategy"], row["seed"], row["budget"], row["noisy"]) for row in rows}
+    known = {
+        (row["task"], row["strategy"], row["seed"], row["budget"], row["noisy"]) for row in rows
+    }
     wanted = list(names(arguments.strategies))
     for seed in range(arguments.seeds):
         for task in tasks:

@@ -8,8 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 import strategies
 from benchmarks.search_tasks import SearchTask
 from nas.choices import Choice, Genotype, canonical
@@ -22,7 +20,7 @@ REPEATS = 50
 """Asks for each training of the budget, after which an optimizer is stopped."""
 
 
-class Trained(Exception):
+class BudgetSpentError(Exception):
     """The budget is spent."""
 
 
@@ -45,11 +43,11 @@ class Trainer:
         """Error and cost; the reference point for a network that cannot be built.
 
         Raises:
-            Trained: when nothing is left of the budget.
+            BudgetSpentError: when nothing is left of the budget.
         """
         self._asks += 1
         if len(self.trained) >= self._budget or self._asks > REPEATS * self._budget:
-            raise Trained
+            raise BudgetSpentError
         genotype = canonical(self._task.choices, values)
         key = tuple(genotype.items())
         if key not in self._known:
@@ -61,7 +59,6 @@ class Trainer:
                 error, cost = self._task.reference
             self._known[key] = (error, cost)
         return self._known[key]
-
 
     def presented(self, number: int) -> list[Genotype]:
         """The front of the first trainings as a user would see it."""
@@ -128,7 +125,9 @@ def optuna(sampler: str) -> Run:
             study = optuna.create_study(directions=["minimize"] * 2, sampler=made)
             while True:
                 trial = study.ask()
-                values = {c.name: trial.suggest_categorical(c.name, c.options) for c in task.choices}
+                values = {
+                    c.name: trial.suggest_categorical(c.name, c.options) for c in task.choices
+                }
                 study.tell(trial, train(values))
 
     return run
@@ -151,8 +150,9 @@ def pymoo(task: SearchTask, train: Trainer, seed: int) -> None:
             super().__init__(vars=variables, n_obj=2)
 
         def _evaluate(self, x: dict[str, Any], out: dict[str, Any], *_: Any, **__: Any) -> None:
-            out["F"] = train({c.name: c.options[list(c.options).index(x[c.name])]
-                              for c in task.choices})
+            out["F"] = train(
+                {c.name: c.options[list(c.options).index(x[c.name])] for c in task.choices}
+            )
 
     same = MixedVariableDuplicateElimination()
     algorithm = NSGA2(
@@ -239,7 +239,7 @@ LIMITS = {"Optuna GP": 100}
 def play(name: str, task: SearchTask, budget: int, seed: int) -> Trainer:
     """What a strategy has trained by the end of the budget."""
     trainer = Trainer(task, min(budget, LIMITS.get(name, budget)))
-    with contextlib.suppress(Trained):
+    with contextlib.suppress(BudgetSpentError):
         STRATEGIES[name](task, trainer, seed)
     return trainer
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.choices import Choice
+from nas.choices import Choice, Value
 from strategies.history import INACTIVE
 
 Codes = NDArray[np.int64]
@@ -33,8 +33,14 @@ class CodeSpace:
         self._sizes = np.array([len(choice.options) for choice in choices])
         self._ordered = np.array([choice.ordered for choice in choices])
         self._conditions = [
-            [(place[name], np.isin(np.arange(self._sizes[place[name]]), _indices(values, parent)))
-             for name, values in choice.when.items() for parent in [choices[place[name]]]]
+            [
+                (
+                    place[name],
+                    np.isin(np.arange(self._sizes[place[name]]), _indices(values, parent)),
+                )
+                for name, values in choice.when.items()
+                for parent in [choices[place[name]]]
+            ]
             for choice in choices
         ]
         self._tables = [_places(choice) for choice in choices]
@@ -90,9 +96,7 @@ class CodeSpace:
         The squared distance of two options is 1; where they are ordered they lie evenly on a line
         of length 1. A choice that is not made lies amid its options.
         """
-        return np.concatenate(
-            [table[codes[:, i]] for i, table in enumerate(self._tables)], axis=1
-        )
+        return np.concatenate([table[codes[:, i]] for i, table in enumerate(self._tables)], axis=1)
 
     def _drawn(self, number: int, rng: np.random.Generator) -> Codes:
         return rng.integers(0, self._sizes, (number, len(self._sizes)))
@@ -108,11 +112,11 @@ class CodeSpace:
         near = index + np.where(rng.random(len(index)) < 0.5, 1, -1)
         near = np.where(near < 0, 1, np.where(near >= size, size - 2, near)) % size
         is_near = self._ordered[place] & (rng.random(len(index)) < NEAR)
-        return np.where(is_near, near, far)
+        return np.asarray(np.where(is_near, near, far))
 
 
-def _indices(values: Sequence[object], parent: Choice) -> list[int]:
-    return [parent.options.index(value) for value in values]  # type: ignore[arg-type]
+def _indices(values: Collection[Value], parent: Choice) -> list[int]:
+    return [parent.options.index(value) for value in values]
 
 
 def _places(choice: Choice) -> Array:
@@ -120,8 +124,6 @@ def _places(choice: Choice) -> Array:
     size = len(choice.options)
     if size == 1:
         return np.zeros((2, 0))
-    if choice.ordered:
-        table = np.arange(size)[:, None] / (size - 1)
-    else:
-        table = np.eye(size) / np.sqrt(2)
+    line = np.arange(size)[:, None] / (size - 1)
+    table = line if choice.ordered else np.eye(size) / np.sqrt(2)
     return np.vstack([table, table.mean(axis=0)])

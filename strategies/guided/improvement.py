@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +37,17 @@ class Belief:
         if self.offset is None:
             far = (bounds - mean) / deviation
             density = np.exp(-0.5 * far**2) / np.sqrt(2 * np.pi)
-            below: Array = (bounds - mean) * ndtr(far) + deviation * density
-            return np.maximum(below, 0)
+            below = (bounds - mean) * ndtr(far) + deviation * density
+            return np.asarray(np.maximum(below, 0))
         shifted = np.maximum(bounds + self.offset, 0)
         with np.errstate(divide="ignore"):
             far = (np.log(shifted) - mean) / deviation
         whole = np.exp(np.minimum(mean + 0.5 * deviation**2, 50.0))
-        return np.maximum(shifted * ndtr(far) - whole * ndtr(far - deviation), 0)
+        below = shifted * ndtr(far) - whole * ndtr(far - deviation)
+        return np.asarray(np.maximum(below, 0))
 
-    def __getitem__(self, rows: object) -> Belief:
-        return Belief(self.mean[rows], self.deviation[rows], self.offset)  # type: ignore[index]
+    def __getitem__(self, rows: Any) -> Belief:
+        return Belief(self.mean[rows], self.deviation[rows], self.offset)
 
 
 @dataclass(frozen=True)

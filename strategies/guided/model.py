@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +68,9 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: object) -> Evidence:
+    def __getitem__(self, rows: Any) -> Evidence:
         parts = (self.codes, self.costs, self.screened, self.counts, self.violations)
-        return Evidence(*(part[rows] for part in parts))  # type: ignore[index]
+        return Evidence(*(part[rows] for part in parts))
 
     @property
     def failed(self) -> NDArray[np.bool_]:
@@ -79,7 +80,7 @@ class Evidence:
     @property
     def feasible(self) -> NDArray[np.bool_]:
         """(results,), with all costs known."""
-        return (self.violations == 0) & np.isfinite(self.costs).all(axis=1)
+        return np.asarray((self.violations == 0) & np.isfinite(self.costs).all(axis=1))
 
     @cached_property
     def low(self) -> Array:
@@ -96,8 +97,7 @@ class Evidence:
 
     def scaled(self, costs: Array) -> Array:
         """Costs with each objective over [0, 1], so that its unit and zero do not matter."""
-        rounded: Array = np.round((costs - self.low) / self.span, DIGITS)
-        return rounded
+        return _rounded((costs - self.low) / self.span)
 
     def is_known(self, objective: int) -> bool:
         """Whether the cost is what was screened, in all results so far."""
@@ -195,22 +195,22 @@ class Model:
         of_pending, of_candidates = np.split(screened, [len(parts[1])])
         if evidence.is_known(objective) and np.isfinite(screened).all():
             return tuple(  # type: ignore[return-value]
-                Belief(np.round((part - low) / span, DIGITS), np.zeros(len(part)))
+                Belief(_rounded((part - low) / span), np.zeros(len(part)))
                 for part in (of_pending, of_candidates)
             )
         if evidence.is_estimated(objective) and (screened > 0).all():
             # The measured one is the estimate times a log-normal error.
             errors = np.log(chosen.costs[:, objective] / chosen.screened[:, objective])
             tuned = np.log(self._tuning.costs[:, objective] / self._tuning.screened[:, objective])
-            settings = self._settings(f"error {objective}", np.round(tuned, DIGITS), False)
-            found = _predictions(settings, np.round(errors, DIGITS), chosen, parts)
+            settings = self._settings(f"error {objective}", _rounded(tuned), False)
+            found = _predictions(settings, _rounded(errors), chosen, parts)
             return tuple(  # type: ignore[return-value]
                 Belief(np.log(part / span) + mean, deviation, float(low / span))
                 for part, (_, mean, deviation) in zip(
                     (of_pending, of_candidates), found, strict=True
                 )
             )
-        costs = np.round((chosen.costs[:, objective] - low) / span, DIGITS)
+        costs = _rounded((chosen.costs[:, objective] - low) / span)
         tuned = self._tuning.scaled(self._tuning.costs)[:, objective]
         settings = self._settings(f"cost {objective}", tuned, True)
         found = _predictions(settings, costs, chosen, parts)
@@ -271,3 +271,8 @@ def _violations(evidence: Evidence) -> Array:
     there = violations[violations > 0]
     middle = float(np.median(there)) if len(there) else 1.0
     return np.where(violations > 0, np.log1p(violations / middle), -violations - 1.0)
+
+
+def _rounded(values: Array) -> Array:
+    """Without what rounding does to costs that were scaled or shifted."""
+    return np.asarray(np.round(values, DIGITS), dtype=np.float64)

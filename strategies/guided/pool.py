@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.choices import Choice, count, enumerate_genotypes
+from nas.choices import count, enumerate_genotypes
 from nas.keys import seed_of
 from strategies.guided.codes import Codes, CodeSpace
 from strategies.guided.improvement import nondominated
@@ -106,9 +106,7 @@ class Pool:
         return front
 
     def _drawn(self, number: int, purpose: str) -> Codes:
-        return self._space.random(
-            number, np.random.default_rng(seed_of(str(self._seed), purpose))
-        )
+        return self._space.random(number, np.random.default_rng(seed_of(str(self._seed), purpose)))
 
     def _random_block(self, index: int) -> Codes:
         number = math.ceil(RANDOM_SHARE * self._size / KEPT_ASKS)

@@ -141,11 +141,11 @@ class Features:
         if not len(self.columns):
             return np.zeros((len(values), 0))
         chosen = values[:, self.columns]
-        logs = np.log(np.where(self.is_log & (chosen > 0), chosen, 1.0))
+        logs = np.log(np.where(self.is_log & (chosen > 0), chosen, math.nan))
         chosen = np.where(self.is_log, logs, chosen)
         scaled = (chosen - self.mean) / self.deviation
-        rounded: Array = np.round(np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0), DIGITS)
-        return rounded
+        scaled = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(np.round(scaled, DIGITS), dtype=np.float64)
 
 
 def _logs(values: Array, is_log: bool) -> Array:

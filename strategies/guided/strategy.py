@@ -18,7 +18,6 @@ from nas.registry import unknown
 from strategies.base import BaseStrategy, Screen
 from strategies.guided.codes import CodeSpace
 from strategies.guided.improvement import (
-    Belief,
     boxes,
     expected_improvement,
     nondominated,
@@ -27,7 +26,7 @@ from strategies.guided.model import Beliefs, Evidence, Model
 from strategies.guided.pool import Pool
 from strategies.guided.screened import Features, Screened
 from strategies.guided.surrogate import Points
-from strategies.history import Code, Observation
+from strategies.history import DIGITS, Code, Observation
 from strategies.options import check_share, check_whole
 
 Array = NDArray[np.float64]
@@ -42,6 +41,8 @@ RETUNED = 1.15
 
 BEYOND = 0.1
 """How far beyond the worst known cost the reference point lies, as a share of the range."""
+
+NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
 
 FIRST_GENERATIONS, FINAL_GENERATIONS = 10, 40
 """Of evolution on what is screened: for the first trainings, and where nothing else is searched."""
@@ -117,7 +118,7 @@ class GuidedStrategy(BaseStrategy):
 
     def _notes(self) -> Iterator[str]:
         if self._screen is None:
-            yield "guided: nothing is known before training (no screen): it learns from choices alone"
+            yield NO_SCREEN
             return
         sample = self._sample
         violations = [self._known(code).violation for code in sample]
@@ -269,7 +270,7 @@ class GuidedStrategy(BaseStrategy):
             return [], np.zeros(0)
         pending, candidates = self._beliefs(evidence, pool)
         gains = candidates.chance * self._improvement(evidence, pending, candidates)
-        return pool, np.round(gains / (gains.max() or 1.0), 9)
+        return pool, np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
 
     def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
         if isinstance(self._base, BaseStrategy) and self._proposals:
@@ -361,6 +362,3 @@ def _spread(size: int) -> list[int]:
         if step == 1:
             order.update(dict.fromkeys(range(size)))
     return list(order)
-
-
-__all__ = ["Belief", "GuidedStrategy"]

@@ -6,6 +6,7 @@ Rasmussen and Williams 2006, chapters 2 and 5; warped: Snelson, Rasmussen and Gh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class Points:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, rows: object) -> Points:
-        return Points(self.places[rows], self.groups, self.choices)  # type: ignore[index]
+    def __getitem__(self, rows: Any) -> Points:
+        return Points(self.places[rows], self.groups, self.choices)
 
     @property
     def n_groups(self) -> int:
@@ -220,7 +221,9 @@ def _loss(
         rows, places = by_kernel.sum(axis=1), points.places[:, part.coordinates]
         # The sum over all pairs of by_kernel times the squared distance in each coordinate.
         spread = 2 * (rows @ places**2 - (places * (by_kernel @ places)).sum(axis=0))
-        by_group = np.bincount(part.groups, spread, minlength=part.weights.stop - part.weights.start)
+        by_group = np.bincount(
+            part.groups, spread, minlength=part.weights.stop - part.weights.start
+        )
         gradient[part.weights] = -by_group * np.exp(theta[part.weights])
         gradient[part.signal] = rows.sum()
     gradient[-1] = settings.noise * float((np.diag(slope) / counts).sum())
