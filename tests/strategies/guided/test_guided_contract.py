@@ -7,3 +7,4 @@ from strategies.testing import LearningContract
 
 class TestGuided(LearningContract):
     name = "guided"
+    options = {"pool": 200}
