@@ -134,32 +134,28 @@ def optuna(sampler: str) -> Run:
 
 
 def pymoo(task: SearchTask, train: Trainer, seed: int) -> None:
-    """NSGA-II with the operators for choices."""
+    """NSGA-II on the indices of options, with the operators that its manual has for integers."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.mixed import (
-        MixedVariableDuplicateElimination,
-        MixedVariableMating,
-        MixedVariableSampling,
-    )
     from pymoo.core.problem import ElementwiseProblem
-    from pymoo.core.variable import Choice as Variable
+    from pymoo.operators.crossover.sbx import SBX
+    from pymoo.operators.mutation.pm import PM
+    from pymoo.operators.repair.rounding import RoundingRepair
+    from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
     class Problem(ElementwiseProblem):
         def __init__(self) -> None:
-            variables = {c.name: Variable(options=list(c.options)) for c in task.choices}
-            super().__init__(vars=variables, n_obj=2)
+            upper = [len(choice.options) - 1 for choice in task.choices]
+            super().__init__(n_var=len(upper), n_obj=2, xl=0, xu=upper, vtype=int)
 
-        def _evaluate(self, x: dict[str, Any], out: dict[str, Any], *_: Any, **__: Any) -> None:
-            out["F"] = train(
-                {c.name: c.options[list(c.options).index(x[c.name])] for c in task.choices}
-            )
+        def _evaluate(self, x: Sequence[int], out: dict[str, Any], *_: Any, **__: Any) -> None:
+            out["F"] = train(_values(task.choices, x))
 
-    same = MixedVariableDuplicateElimination()
     algorithm = NSGA2(
         pop_size=POPULATION,
-        sampling=MixedVariableSampling(),
-        mating=MixedVariableMating(eliminate_duplicates=same),
-        eliminate_duplicates=same,
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
+        mutation=PM(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
+        eliminate_duplicates=True,
     )
     algorithm.setup(Problem(), termination=("n_gen", 10**6), seed=seed, verbose=False)
     while algorithm.has_next():

@@ -154,6 +154,7 @@ def _accuracies(file: Path, rows: pd.DataFrame, noisy: bool) -> tuple[Array, Arr
 
 def _macro(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     rows, digits = _read(file)
+    accuracies = _accuracies(file, rows, noisy)
     genotypes = [macro.genotype_of(each) for each in digits]
     costs = {"flops": rows["flops"].to_numpy(float)} if "flops" in rows else {}
     space = search_spaces.create("macro")
@@ -162,10 +163,9 @@ def _macro(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     for profile in PROFILES:
         if _is_wanted(f"macro:{profile}", wanted):
             costs[profile] = modeled_ms(networks, profile)
-    extra = {"params": rows["params"].to_numpy(float)}
+    extra = {name: rows[name].to_numpy(float) for name in ("params",) if name in rows}
     if "flops" in rows:
         extra["macs"] = rows["flops"].to_numpy(float)
-    accuracies = _accuracies(file, rows, noisy)
     return [
         _tabular(f"macro:{name}", space.choices, genotypes, accuracies, values, extra)
         for name, values in costs.items()
@@ -190,7 +190,7 @@ def _cells(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     named = [name for name in rows if name.startswith("lat_")]
     explicit = [name for name in named if f"cell:{name}" in wanted]
     columns = explicit or [name for name in named if name in MEASURED]
-    extra = {"params": rows["params"].to_numpy(float)}
+    extra = {name: rows[name].to_numpy(float) for name in ("params",) if name in rows}
     # What reaches the output is what an exported network computes.
     extra["macs"] = rows["macs_live" if "macs_live" in rows else "macs"].to_numpy(float)
     choices = search_spaces.create("cell").choices
