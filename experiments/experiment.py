@@ -114,6 +114,12 @@ class Experiment:
             place = locate(name_or_path, overrides, error.path)
             raise ConfigError(f"{place}: {error}") from error
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the strategy says about how it will search, one line each; it may screen for it."""
+        strategy = self._strategy(CandidatePipeline(self._parts, Path(), self.config.trial_limit_s))
+        return tuple(getattr(strategy, "notes", ()))
+
     def run(self, make_recorders: Sequence[MakeRecorder] | None = None) -> Result:
         """Start a new search and see it through.
 
@@ -239,7 +245,8 @@ class Experiment:
         if progress.done == 0 and outcome.reason != "minutes":
             tried = progress.scored + progress.rejected
             why = "" if tried else outcome.detail
-            why = why or pipeline.refusal or "they fail, or surely violate the constraints"
+            why = why or pipeline.refusal or "; ".join(self.notes)
+            why = why or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         return outcome
 

@@ -30,6 +30,7 @@ _REGISTRY = Registry(
     {
         "cell": "search_spaces.cell:CellSpace",
         "convnet": "search_spaces.convnet:ConvNetSpace",
+        "macro": "search_spaces.macro:MacroSpace",
         "mlp": "search_spaces.mlp:MLPSpace",
         "mnasnet": "search_spaces.mnasnet:MnasNetSpace",
         "mobile": "search_spaces.mobile:MobileSpace",

@@ -17,6 +17,7 @@ STRATEGIES = Registry(
     {
         "bayesian": "strategies.bayesian:BayesianStrategy",
         "genetic": "strategies.genetic:GeneticStrategy",
+        "guided": "strategies.guided.strategy:GuidedStrategy",
         "local": "strategies.local:LocalStrategy",
         "random": "strategies.random:RandomStrategy",
     },

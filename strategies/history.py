@@ -30,11 +30,13 @@ class Observation:
             every result was a failure.
         violation: of the constraints, averaged over the results that are no failures; infinite
             where all are.
+        results: how many of the results are no failures.
     """
 
     code: Code
     costs: Costs | None
     violation: float
+    results: int = 1
 
     @property
     def complete_costs(self) -> tuple[float, ...] | None:
@@ -77,14 +79,14 @@ class History:
         return self._told
 
     @property
-    def distinct(self) -> int:
-        """The number of genotypes with a result."""
-        return len(self._observations)
-
-    @property
     def observations(self) -> list[Observation]:
         """One a genotype, in the order of their first results."""
         return list(self._observations.values())
+
+    @property
+    def distinct(self) -> int:
+        """The number of genotypes with a result."""
+        return len(self._observations)
 
     @property
     def pending(self) -> int:
@@ -161,10 +163,11 @@ class History:
     def _summary(self, code: Code) -> Observation:
         results = [result for result in self._results[code] if result is not None]
         if not results:
-            return Observation(code, None, math.inf)
+            return Observation(code, None, math.inf, 0)
         columns = zip(*(costs for costs, _ in results), strict=True)
         means = tuple(_mean([c for c in column if c is not None]) for column in columns)
-        return Observation(code, means, math.fsum(v for _, v in results) / len(results))
+        violation = math.fsum(v for _, v in results) / len(results)
+        return Observation(code, means, violation, len(results))
 
 
 def _mean(values: Sequence[float]) -> float | None:

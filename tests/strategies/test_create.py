@@ -15,10 +15,10 @@ OBJECTIVES = [Objective("accuracy", "maximize"), Objective("latency_ms.cpu", "mi
 
 
 def test_names() -> None:
-    assert strategies.names() == ["bayesian", "genetic", "local", "random"]
+    assert strategies.names() == ["bayesian", "genetic", "guided", "local", "random"]
 
 
-@pytest.mark.parametrize("name", ["bayesian", "genetic", "local", "random"])
+@pytest.mark.parametrize("name", strategies.names())
 def test_creates_by_name(name: str) -> None:
     strategy = strategies.create(
         name, TOY, OBJECTIVES, 0, lambda genotype: {}, [Constraint.parse("accuracy >= 0.9")]

@@ -1,0 +1,364 @@
+"""Guided search: a surrogate and what is known before training choose among many candidates."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import strategies
+from nas.choices import Choice, Genotype
+from nas.objectives import Constraint, Objective
+from nas.registry import unknown
+from strategies.base import BaseStrategy, Screen
+from strategies.guided.codes import CodeSpace
+from strategies.guided.improvement import (
+    boxes,
+    expected_improvement,
+    nondominated,
+)
+from strategies.guided.model import Beliefs, Evidence, Model
+from strategies.guided.pool import Pool
+from strategies.guided.screened import Features, Screened
+from strategies.guided.surrogate import Points
+from strategies.history import DIGITS, Code, Observation
+from strategies.options import check_share, check_whole
+
+Array = NDArray[np.float64]
+
+PROPOSERS = ("genetic", "bayesian", "random")
+
+PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 4}
+"""Of the proposer; one of the latter takes milliseconds."""
+
+RETUNED = 1.15
+"""The surrogate's settings are fitted anew when there are so many times the results."""
+
+BEYOND = 0.1
+"""How far beyond the worst known cost the reference point lies, as a share of the range."""
+
+NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
+
+FIRST_GENERATIONS, FINAL_GENERATIONS = 10, 40
+"""Of evolution on what is screened: for the first trainings, and where nothing else is searched."""
+
+CAPACITIES = ("macs", "params")
+"""Metrics of which the first networks should have much for what they cost."""
+
+
+class GuidedStrategy(BaseStrategy):
+    """Trains what is expected to add most to the front.
+
+    Each ask makes some hundred candidates: the proposer's, neighbours and children of the front,
+    and random ones. Those that surely violate a constraint fall out. A Gaussian process for each
+    metric that is not known before training, and for the risk of failing or violating a
+    constraint, says what to expect of the others; the one with the largest expected gain in
+    hypervolume is asked for. What is pending counts as told as expected.
+
+    The first genotypes are half those with much capacity (multiply-accumulates, parameters) for
+    their known costs, half random ones.
+
+    - Without ``screen`` it learns from choices alone; where all objectives are known before
+      training it looks for the front of what ``screen`` says. `notes` tells so.
+    - A screened metric that turns out to be an estimate (what is told differs) is corrected by a
+      surrogate of its error.
+
+    Args:
+        choices: see `BaseStrategy`.
+        objectives: see `BaseStrategy`.
+        seed: see `BaseStrategy`.
+        screen: see `BaseStrategy`; the more metrics it knows, the better.
+        constraints: see `BaseStrategy`.
+        proposer: ``"genetic"``, ``"bayesian"`` or ``"random"``.
+        startup: genotypes told before the surrogate is asked.
+        pool: about how many candidates an ask chooses from; each new one is screened.
+        exploration: the share of asks for a random candidate.
+
+    Raises:
+        ValueError: for an option that cannot be.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        objectives: Sequence[Objective],
+        seed: int,
+        screen: Screen | None = None,
+        constraints: Sequence[Constraint] = (),
+        *,
+        proposer: str = "genetic",
+        startup: int = 10,
+        pool: int = 800,
+        exploration: float = 0.02,
+    ) -> None:
+        super().__init__(choices, objectives, seed, screen, constraints)
+        if proposer not in PROPOSERS:
+            raise ValueError(unknown("proposer", proposer, PROPOSERS))
+        self._startup = check_whole("startup", startup, 2)
+        self._exploration = check_share("exploration", exploration)
+        history = self._history
+        self._known = Screened(screen, constraints, history.decode)
+        self._space = CodeSpace(self._choices)
+        self._pool = Pool(self._space, history.encode, seed, check_whole("pool", pool, 16))
+        self._proposals = PROPOSALS_AN_ASK.get(proposer, 0)
+        self._base = strategies.create(proposer, choices, objectives, seed, None, constraints)
+        self._waiting: dict[Code, None] = {}
+        self._model: Model | None = None
+        self._tuned_at, self._tuning = 0, list[Observation]()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about how it searches, one line each."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if self._screen is None:
+            yield NO_SCREEN
+            return
+        sample = self._sample
+        violations = [self._known(code).violation for code in sample]
+        buildable = [violation for violation in violations if math.isfinite(violation)]
+        if buildable and min(buildable) > 0:
+            bounds = " and ".join(map(str, self._constraints))
+            yield (
+                f"guided: no candidate of {len(sample)} satisfies {bounds}; "
+                f"nearest violates by {100 * min(buildable):.3g} %"
+            )
+        if self._needs_no_training:
+            yield "guided: all objectives are known before training: it searches what is modeled"
+
+    # What is known before training
+
+    @functools.cached_property
+    def _sample(self) -> list[Code]:
+        sample = self._pool.sample()
+        for code in sample:
+            self._known(code)
+        return sample
+
+    @functools.cached_property
+    def _features(self) -> Features:
+        values = self._known.values(self._sample)
+        return Features.of(values[~np.isnan(values).all(axis=1)])
+
+    @property
+    def _needs_no_training(self) -> bool:
+        metrics = {objective.metric for objective in self._objectives}
+        _ = self._sample
+        return metrics <= set(self._known.names) - self._known.estimated
+
+    def _screened_costs(self, codes: Sequence[Code]) -> Array:
+        """(codes, objectives), NaN where a cost is not known before training."""
+        _ = self._sample
+        values, names = self._known.values(codes), self._known.names
+        costs = np.full((len(codes), len(self._objectives)), np.nan)
+        for j, objective in enumerate(self._objectives):
+            if objective.metric in names:
+                sign = -1.0 if objective.direction == "maximize" else 1.0
+                costs[:, j] = sign * values[:, names.index(objective.metric)]
+        return costs
+
+    def _place(self, codes: NDArray[np.int64]) -> Points:
+        places = self._space.placed(codes)
+        values = self._known.values(map(tuple, codes.tolist()))
+        features = self._features(values)
+        numbers = np.arange(features.shape[1]) + len(self._choices)
+        groups = np.concatenate([self._space.groups, numbers])
+        return Points(np.hstack([places, features]), groups, len(self._choices))
+
+    def _screened_violation(self, code: Code, genotype: Genotype) -> float:
+        return self._known(code).violation
+
+    # What is told
+
+    def _learn(self, observation: Observation) -> None:
+        self._waiting.pop(observation.code, None)
+        distinct = self._history.distinct
+        if distinct >= self._startup and distinct >= RETUNED * self._tuned_at + 1:
+            self._tuned_at, self._tuning = distinct, self._history.observations
+            self._model = None
+
+    def tell(
+        self,
+        genotype: Genotype,
+        costs: Sequence[float | None] | None,
+        violation: float = 0.0,
+    ) -> None:
+        """See `BaseStrategy.tell`."""
+        before = self._history.distinct
+        super().tell(genotype, costs, violation)
+        if self._history.distinct > before:
+            # A repeated result would have passed through the proposer's population for good or
+            # ill before the mean of all is known; the surrogate takes it into account.
+            self._base.tell(genotype, costs, violation)
+
+    def pending(self, genotype: Genotype) -> None:
+        """See `BaseStrategy.pending`."""
+        super().pending(genotype)
+        self._waiting[self._history.encode(genotype)] = None
+
+    def ask(self) -> dict[str, int | float | str]:
+        """See `BaseStrategy.ask`."""
+        genotype = super().ask()
+        self._waiting[self._history.encode(genotype)] = None
+        return genotype
+
+    # What to propose
+
+    def _propose(self, rng: random.Random) -> Iterator[Genotype]:
+        observations = self._history.observations
+        complete = [o for o in observations if o.complete_costs is not None]
+        in_work = len(observations) + len(self._waiting)
+        if self._screen is not None and self._needs_no_training:
+            yield from map(self._history.decode, self._modeled_front)
+        if len(complete) < 2 or in_work < self._startup or not self._tuning:
+            yield from map(self._history.decode, self._first)
+            return
+        codes, gains = self._scored(observations, rng)
+        best = np.argsort(-gains, kind="stable").tolist()
+        if best and rng.random() < self._exploration:
+            best.insert(0, rng.randrange(len(best)))
+        for index in best:
+            yield self._history.decode(codes[index])
+
+    @functools.cached_property
+    def _modeled_front(self) -> list[Code]:
+        return self._pool.evolved(self._known, self._screened_costs, FINAL_GENERATIONS)
+
+    @functools.cached_property
+    def _first(self) -> list[Code]:
+        """Genotypes to begin with: from layer after layer, and random ones, in turn."""
+        codes = [code for code in self._sample if self._known(code).violation == 0]
+        if not self._known.names or not codes:
+            return codes
+        best = self._pool.evolved(self._known, self._worth, FIRST_GENERATIONS)
+        codes = list(dict.fromkeys([*codes, *best]))
+        layered = [codes[i] for i in _by_layers(self._worth(codes), 4 * self._startup)]
+        mixed = itertools.zip_longest(layered, [c for c in codes if c not in set(layered)])
+        return [code for pair in mixed for code in pair if code is not None]
+
+    def _worth(self, codes: Sequence[Code]) -> Array:
+        """Known costs, and capacity as a benefit: (codes, criteria), lower is better."""
+        costs = self._screened_costs(codes)
+        costs = costs[:, np.isfinite(costs).all(axis=0)]
+        names, wanted = self._known.names, {objective.metric for objective in self._objectives}
+        values = self._known.values(codes)
+        capacities = [n for n in CAPACITIES if n in names and n not in wanted]
+        capacity = [-values[:, [names.index(name)]] for name in capacities[:1]]
+        return np.hstack([costs, *capacity])
+
+    def _scored(
+        self, observations: list[Observation], rng: random.Random
+    ) -> tuple[list[Code], Array]:
+        """Candidates, and what each is expected to gain."""
+        generator = np.random.default_rng(rng.getrandbits(64))
+        evidence = self._evidence(observations)
+        proposals = itertools.islice(self._base_proposals(rng), self._proposals)
+        pool = self._pool.candidates(
+            len(observations) + len(self._waiting),
+            _best_codes(evidence),
+            [self._history.encode(genotype) for genotype in proposals],
+            generator,
+        )
+        pool = [c for c in pool if not self._history.knows(c) and self._known(c).violation == 0]
+        if not pool:
+            return [], np.zeros(0)
+        pending, candidates = self._beliefs(evidence, pool)
+        gains = candidates.chance * self._improvement(evidence, pending, candidates)
+        return pool, np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
+
+    def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
+        if isinstance(self._base, BaseStrategy) and self._proposals:
+            yield from self._base._propose(rng)
+
+    def _evidence(self, observations: Sequence[Observation]) -> Evidence:
+        def known(codes: NDArray[np.int64]) -> Array:
+            return self._screened_costs([tuple(code) for code in codes.tolist()])
+
+        return Evidence.of(observations, len(self._objectives), known)
+
+    def _beliefs(self, evidence: Evidence, codes: Sequence[Code]) -> tuple[Beliefs, Beliefs]:
+        """Of what is pending, in an order that does not depend on who asked first, and of codes."""
+        if self._model is None:
+            self._model = Model(self._place, self._evidence(self._tuning))
+        waiting = sorted(self._waiting)
+        shape = -1, len(self._choices)
+        return self._model.beliefs(
+            evidence,
+            np.array(waiting, dtype=int).reshape(shape),
+            np.array(codes, dtype=int).reshape(shape),
+            self._screened_costs([*waiting, *codes]),
+        )
+
+    def _improvement(self, evidence: Evidence, pending: Beliefs, candidates: Beliefs) -> Array:
+        """(candidates,), expected; equal for all as long as nothing feasible is known."""
+        feasible = evidence.scaled(evidence.costs[evidence.feasible])
+        if not len(feasible):
+            return np.ones(len(candidates.chance))
+        believed = np.column_stack([belief.median for belief in pending.costs])
+        front = np.vstack([feasible, believed[pending.chance > 0.5]])
+        worst = [1.0 if b.deviation.any() else max(1.0, b.mean.max()) for b in candidates.costs]
+        reference = np.array(worst) + BEYOND
+        zones = boxes(front[nondominated(front)], reference)
+        return expected_improvement(candidates.costs, zones)
+
+    def expected_costs(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
+        """What their costs are believed to be, one an objective, by all results together.
+
+        Where results are noisy these tell better than the results themselves which genotypes are
+        on the front. Known and repeated results weigh more than others.
+
+        Raises:
+            ValueError: before there are enough results for a surrogate.
+        """
+        observations = self._history.observations
+        if not self._tuning or sum(o.complete_costs is not None for o in observations) < 2:
+            raise ValueError(f"a surrogate needs {self._startup} results")
+        evidence = self._evidence(observations)
+        _, found = self._beliefs(evidence, [self._history.encode(g) for g in genotypes])
+        scaled = np.column_stack([belief.median for belief in found.costs])
+        return [tuple(row) for row in (scaled * evidence.span + evidence.low).tolist()]
+
+
+def _best_codes(evidence: Evidence) -> NDArray[np.int64]:
+    """Those on the front; while nothing is feasible, those that violate least."""
+    feasible = evidence[evidence.feasible]
+    if len(feasible):
+        return feasible.codes[nondominated(evidence.scaled(feasible.costs))]
+    tried = evidence[~evidence.failed]
+    if not len(tried):
+        return evidence.codes[:0]
+    return tried.codes[np.argsort(tried.violations, kind="stable")[:8]]
+
+
+def _by_layers(worth: Array, number: int) -> list[int]:
+    """Rows of the first non-dominated layers, evenly spread along each.
+
+    Args:
+        worth: (candidates, criteria), lower is better.
+        number: of rows, at least, where there are so many.
+    """
+    left, picked = np.arange(len(worth)), list[int]()
+    while len(picked) < number and len(left):
+        on_layer = nondominated(worth[left]) if worth.shape[1] > 1 else np.ones(len(left), bool)
+        layer = left[on_layer]
+        layer = layer[np.argsort(worth[layer, 0], kind="stable")]
+        picked += [int(i) for i in layer[_spread(len(layer))]]
+        left = left[~on_layer]
+    return picked
+
+
+def _spread(size: int) -> list[int]:
+    """All indices, so that those at the beginning are far from one another: by bisection."""
+    order, step = dict.fromkeys([size - 1, 0][:size]), size - 1
+    while len(order) < size:
+        order.update(dict.fromkeys(range(step // 2, size, max(1, step))))
+        step = max(1, step // 2) if step > 1 else 1
+        if step == 1:
+            order.update(dict.fromkeys(range(size)))
+    return list(order)

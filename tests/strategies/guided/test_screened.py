@@ -1,0 +1,87 @@
+"""What is known before training: asked for once, turned into features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from nas.choices import Genotype
+from nas.objectives import Constraint
+from nas.trials import CandidateError, Provenance, Readings
+from strategies.guided import screened
+from strategies.guided.screened import Features, Screened
+
+
+def decode(code: tuple[int, ...]) -> Genotype:
+    return {"width": code[0]}
+
+
+def look(genotype: Genotype) -> Mapping[str, float]:
+    if genotype["width"] == 0:
+        raise CandidateError("nothing left")
+    return {"macs": 100.0 * int(genotype["width"]), "latency_ms.cpu": 1.0}
+
+
+def test_each_candidate_is_screened_once() -> None:
+    calls = []
+
+    def counted(genotype: Genotype) -> Mapping[str, float]:
+        calls.append(genotype["width"])
+        return look(genotype)
+
+    known = Screened(counted, [Constraint.parse("macs <= 200")], decode)
+
+    assert [known((width,)).violation for width in (2, 4, 0, 4)] == [0.0, 1.0, math.inf, 1.0]
+    assert calls == [2, 4, 0]
+    assert known.names == ("macs", "latency_ms.cpu")
+    assert known.values([(3,), (0,)])[0].tolist() == [300.0, 1.0]
+    assert np.isnan(known.values([(0,)])).all()
+
+
+def test_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screened, "KEPT", 2)
+    known = Screened(look, [], decode)
+    for width in (1, 2, 3, 1):
+        assert known((width,)).values == (100.0 * width, 1.0)
+
+
+def test_estimates_are_told_from_what_is_known() -> None:
+    def readings(genotype: Genotype) -> Readings:
+        origin = Provenance(source="modeled", low=1.0, high=3.0)
+        return Readings(
+            {"latency_ms.cpu": 2.0, "macs": 1.0},
+            {"estimated_latency_ms.cpu": origin, "macs": origin},
+        )
+
+    known = Screened(readings, [], decode)
+    known((1,))
+    assert known.estimated == {"latency_ms.cpu"}
+
+
+def test_without_a_screen_nothing_is_known() -> None:
+    known = Screened(None, [], decode)
+
+    assert known((1,)).violation == 0
+    assert known.values([(1,), (2,)]).shape == (2, 0)
+
+
+def test_features_are_of_a_size_whatever_the_unit() -> None:
+    rng = np.random.default_rng(0)
+    logs, shares = rng.normal(3, 2, 400), rng.random(400) - 0.5
+    sample = np.column_stack([np.exp(logs), shares, np.full(400, 7.0), np.exp(2 * logs)])
+    features, other = Features.of(sample), Features.of(sample * [1000.0, 1.0, 5.0, 0.1])
+
+    # The third never varies, and the fourth says what the first does.
+    assert features.columns.tolist() == [0, 1]
+    found = features(sample)
+    assert found.std(axis=0) == pytest.approx([1, 1], abs=1e-6)
+    assert other(sample * [1000.0, 1.0, 5.0, 0.1]) == pytest.approx(found, abs=1e-7)
+    assert features(np.full((1, 4), np.nan)).tolist() == [[0.0, 0.0]]
+
+
+def test_no_features_of_nothing() -> None:
+    assert Features.of(np.zeros((0, 2)))(np.zeros((3, 2))).shape == (3, 0)
+    assert Features.of(np.zeros((5, 0)))(np.zeros((3, 0))).shape == (3, 0)
