@@ -69,9 +69,12 @@ def with_separate_biases(recording: Recording) -> Recording:
     def parts(n: int, node: Node) -> list[Node]:
         if node.op != "linear" or not node.bias:
             return []
-        behind = readers.get(n, [])
-        viewed = any(r.role == "view" and len(r.out_shape) > 2 for r in behind)
-        if not (viewed or node.name == "linear") or any(r.name == "gelu" for r in behind):
+        before = nodes[node.inputs[0]] if node.inputs[0] != INPUT else node
+        flattened = before.role == "view" and len(before.in_shape) > 2
+        tokens = flattened and before.in_shape[-1] == node.in_shape[-1]
+        if not (tokens or node.name == "linear"):
+            return []
+        if any(reader.name == "gelu" for reader in readers.get(n, [])):
             return []
         return _product_and_sum(node)
 

@@ -124,3 +124,9 @@ def test_steps_tiles_and_rows_cost_something_beside_their_products() -> None:
     for cost, amount in (("start", 3 + 2), ("reload", 9)):  # 6 + 3 + 1 pixels, and the ends
         more = macs(depthwise, replace(TILE, **{cost: 3.0})) - macs(depthwise)
         assert more == pytest.approx(3.0 * rows * amount)
+
+
+def test_windows_that_lie_in_the_padding_entirely_cost_nothing_and_no_less() -> None:
+    kernel = convolution((64, 64), 1)
+    padded = replace(kernel, out_shape=(1, 64, 7, 7), macs=kernel.macs * 49)
+    assert 0 < macs(padded) <= 49 * macs(kernel)

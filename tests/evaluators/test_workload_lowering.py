@@ -232,6 +232,21 @@ class TestLimits:
         ]
 
 
+class TestTokens:
+    """A linear layer of tokens is a product and a sum, but not in front of GELU."""
+
+    @pytest.mark.parametrize(
+        ("behind", "adds"), [(nn.Identity(), 1), (nn.ReLU(), 1), (nn.GELU(), 0)]
+    )
+    def test_the_bias_is_a_sum(self, behind: nn.Module, adds: int) -> None:
+        found = counts(trace(nn.Sequential(nn.Linear(8, 8), behind), (1, 5, 8)))
+        assert (found["linear"], found["add"]) == (1, adds)
+
+    def test_that_of_a_flattened_image_is_not(self) -> None:
+        net = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.Unflatten(1, (4, 2, 2)))
+        assert counts(trace(net, (1, 3, 4, 4))) == {"linear": 1}
+
+
 class TestDPU:
     @pytest.mark.parametrize(
         ("act", "activations"),
