@@ -203,7 +203,7 @@ def devices(name: str, probe: bool) -> int:
 @click.option("--profile", "profile_option", default="", help="The device, as far as it is known.")
 @click.option("--name", default="", help="Of the new profile. [default: that of the old one]")
 @click.option("--space", default="", help="[default: convnet, of a kit mobile]")
-@click.option("--networks", type=int, default=0, help="[default: 30, of a kit 20]")
+@click.option("--networks", type=int, help="[default: 30, of a kit 20]")
 @click.option("--input", "shape", default="", help="[default: 1x32x32, of a kit 3x96x96]")
 @click.option("--dtype", default="", help="float32,int8; of an import: as run there.")
 @click.option("--runtime", default="onnxruntime", show_default=True, help="Of this machine.")

@@ -43,7 +43,7 @@ class Request:
         results: of a kit, to import.
         name: of the new profile.
         space: of the networks.
-        networks: how many.
+        networks: how many; None: as usual.
         shape: of one example, for example ``3x96x96``.
         dtype: one or more, separated by commas; of an import: in which the device computed the
             float32 networks.
@@ -60,7 +60,7 @@ class Request:
     results: Path | None = None
     name: str = ""
     space: str = ""
-    networks: int = 0
+    networks: int | None = None
     shape: str = ""
     dtype: str = ""
     runtime: str = "onnxruntime"
@@ -98,7 +98,7 @@ def _plan(request: Request, profile: hw_profiles.HardwareProfile, usual: Mapping
         profile=profile,
         space=request.space or usual["space"],
         input_shape=_shape(request.shape or usual["shape"]),
-        networks=request.networks or usual["networks"],
+        networks=usual["networks"] if request.networks is None else request.networks,
         dtypes=_dtypes(request.dtype or "float32"),
         batch=request.batch,
         seed=request.seed,

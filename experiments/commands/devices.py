@@ -19,6 +19,7 @@ _ROOM = 120
 """Characters in a line below which the last two columns are left out."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 _FEW = 12
+_LONG = 200
 """Entries of a calibration that are shown one by one; more are counted."""
 _ASSUMED = "not calibrated: the error is that of the data sheet model, within the factor"
 
@@ -142,7 +143,9 @@ def _entries(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _plain(value: Any) -> str:
-    """A value in a few characters."""
+    """A value in a few characters; of a long text, which is packed data, only how long it is."""
+    if isinstance(value, str) and len(value) > _LONG:
+        return f"{len(value)} characters of packed data"
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):

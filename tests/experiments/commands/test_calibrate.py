@@ -123,6 +123,7 @@ def test_a_kit_there_and_back(nas: Nas, tmp_path: Path, monkeypatch: pytest.Monk
         (("--input", "0x16x16"), "input must be sizes of at least 1"),
         (("--dtype", "int4"), "dtype must be one of float32, int8, but got 'int4'"),
         (("--networks", "2"), "networks must be at least"),
+        (("--networks", "0"), "networks must be at least"),
         (("--space", "convnets"), "unknown search space 'convnets'"),
         (("--runtime", "onnxruntimes"), "unknown runtime 'onnxruntimes'"),
         (("--name", "../x"), "--name is the name of a profile, not a path"),

@@ -99,6 +99,14 @@ class TestOne:
             assert f"  {line}\n" in out
         assert "not calibrated" not in out
 
+    def test_packed_data_is_not_shown(self, nas: Nas, home: Path) -> None:
+        packed = {"residual": {"kernels": "UEsDB" * 100}}
+        profile = processor(name="mine", calibration=dict(CALIBRATION) | packed)
+        hw_profiles.save(profile, home / "profiles" / "mine.yaml")
+        out = nas("devices", "mine").out
+        assert "calibration residual.kernels: 500 characters of packed data" in out
+        assert "UEsDB" not in out
+
     def test_a_calibration_that_says_little_is_shown_too(self, nas: Nas, home: Path) -> None:
         profile = processor(name="mine", calibration={"scale": 1.5})
         hw_profiles.save(profile, home / "profiles" / "mine.yaml")
