@@ -9,6 +9,7 @@ import pytest
 
 import strategies
 from strategies.testing import LearningContract, StrategyContract
+from tests.strategies.guided import test_guided_contract as guided
 
 
 class TestBayesian(LearningContract):
@@ -66,5 +67,6 @@ class TestRandom(StrategyContract):
 
 
 def test_no_strategy_is_left_out() -> None:
-    tested = {contract.name for contract in (TestBayesian, TestGenetic, TestLocal, TestRandom)}
+    here = (TestBayesian, TestGenetic, TestLocal, TestRandom)
+    tested = {contract.name for contract in (*here, guided.TestGuided)}
     assert tested >= set(strategies.names())
