@@ -234,7 +234,7 @@ class Processor:
         fixed = figure(self._profile.overhead_s, "call", one.dtype)
         if not self._tile:
             return fixed
-        # What is not ONNX Runtime on a CPU is timed without.
+        # The files for ONNX Runtime on a CPU hold their normalization.
         elements = math.prod(one.in_shape) * self._batch
         return fixed + elements * _NORMALIZATION_BYTES / self._cache_bytes_s
 

@@ -127,8 +127,8 @@ def _inside(in_shape: tuple[int, ...], out_shape: tuple[int, ...], side: int) ->
 def _axis_inside(size: int, outputs: int, side: int) -> float:
     stride, before, _ = _padding(size, outputs, side)
     starts = (index * stride - before for index in range(outputs))
-    met = sum(max(0, min(size, at + side) - max(0, at)) for at in starts)
-    return met / (outputs * side)
+    inside = sum(max(0, min(size, at + side) - max(0, at)) for at in starts)
+    return inside / (outputs * side)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -227,7 +227,8 @@ def ordered(recording: Recording, rules: Rules) -> list[tuple[Node, tuple[int, .
         rules: of the runtime.
 
     Returns:
-        With `INPUT` for the network's input. What reads a constant does not name it.
+        With `INPUT` for the network's input. What reads a constant does not name it. Conversions
+        and reorders are no nodes of the network, and are left out.
     """
     return _lowered(recording, rules, START)[0].edges()
 

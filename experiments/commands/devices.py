@@ -19,8 +19,9 @@ _ROOM = 120
 """Characters in a line below which the last two columns are left out."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 _FEW = 12
-_LONG = 200
 """Entries of a calibration that are shown one by one; more are counted."""
+_LONG = 200
+"""Characters of a text from which on it is packed data."""
 _ASSUMED = "not calibrated: the error is that of the data sheet model, within the factor"
 
 
