@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators import runtimes
+from evaluators.packaging_shapes import with_constant_shapes
 from evaluators.tasks.data import Floats, Preprocessing, TaskData
 from nas.trials import Artifact, CandidateError
 
@@ -152,7 +153,9 @@ def package(
     path: str | os.PathLike[str],
     metadata: Mapping[str, Any] | None = None,
 ) -> Artifact:
-    """Write the float network as ONNX: batch norm folded, batch dynamic, normalization inside.
+    """Write the float network as ONNX: batch norm folded, normalization inside, any batch.
+
+    All sizes but the batch are constants of the file.
 
     Args:
         module: trained, normalized (batch, *input_shape) -> logits (batch, outputs); stays as it
@@ -170,7 +173,7 @@ def package(
     """
     task = data.task
     deployable = Deployable(copy.deepcopy(module), data.preprocessing).cpu().eval()
-    model = _exported(deployable, task.input_shape)
+    model = with_constant_shapes(_exported(deployable, task.input_shape))
     tidy(model)
     model.producer_name = PRODUCER
     described = {

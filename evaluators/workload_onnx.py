@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,29 @@ def read(path_or_bytes: str | os.PathLike[str] | bytes, batch: int) -> tuple[Rec
         CandidateError: see `evaluators.workload.from_onnx`.
     """
     model = _loaded(path_or_bytes)
+    reader = _through(model, _fused(model.graph), batch)
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    params = int(known[PARAMS]) if known.get(PARAMS, "").isdigit() else reader.weights()
+    return reader.recording([value.name for value in model.graph.output]), params
+
+
+def tensors_of(model: onnx.ModelProto, batch: int) -> dict[str, Tensor]:
+    """The tensors of a model by name: their shapes, and the values of what is no data.
+
+    Args:
+        model: with one input.
+        batch: in place of a symbolic first axis of the input.
+
+    Raises:
+        CandidateError: see `evaluators.workload.from_onnx`.
+    """
+    return _through(model, [_operator(node) for node in model.graph.node], batch).tensors
+
+
+def _through(model: onnx.ModelProto, operators: Iterable[Operator], batch: int) -> _Reader:
+    """A reader that has read all of them."""
     reader = _Reader(model, batch)
-    for operator in _fused(model.graph):
+    for operator in operators:
         try:
             reader.add(operator)
         except CandidateError:
@@ -49,9 +70,7 @@ def read(path_or_bytes: str | os.PathLike[str] | bytes, batch: int) -> tuple[Rec
             why = " ".join(str(error).split())[:120]
             place = operator.outputs[0] if operator.outputs else ""
             raise CandidateError(f"cannot be read at {place}: {operator.kind}: {why}") from error
-    known = {entry.key: entry.value for entry in model.metadata_props}
-    params = int(known[PARAMS]) if known.get(PARAMS, "").isdigit() else reader.weights()
-    return reader.recording([value.name for value in model.graph.output]), params
+    return reader
 
 
 def _loaded(path_or_bytes: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
@@ -81,15 +100,16 @@ class _Reader:
         self._quantized: set[int] = set()
         self._sums: set[str] = set()  # results of integer products that are not scaled yet
         self._read: dict[str, int] = {}
+        self._known: dict[tuple[Hashable, ...], tuple[np.ndarray, ...]] = {}
         self._opsets = list(model.opset_import)
-        self._tensors = {
+        self.tensors = {
             t.name: _constant(numpy_helper.to_array(t)) for t in model.graph.initializer
         }
-        inputs = [v for v in model.graph.input if v.name not in self._tensors]
+        inputs = [v for v in model.graph.input if v.name not in self.tensors]
         if len(inputs) != 1:
             raise CandidateError(f"a network must have one input, but got {len(inputs)}")
         self._shape = _input_shape(inputs[0], batch)
-        self._tensors[inputs[0].name] = Tensor(self._shape, "float32", INPUT)
+        self.tensors[inputs[0].name] = Tensor(self._shape, "float32", INPUT)
 
     def weights(self) -> int:
         """The numbers of all weights that are read."""
@@ -97,21 +117,25 @@ class _Reader:
 
     def recording(self, outputs: Sequence[str]) -> Recording:
         """All of it."""
-        made_by = [self._tensors[name].made_by for name in outputs]
+        made_by = [self.tensors[name].made_by for name in outputs]
         ends = tuple([n for n in made_by if n is not None])
         nodes, ends = with_integers(self._nodes, ends, self._quantized)
         return Recording(nodes, ends, self._shape)
 
     def add(self, operator: Operator) -> None:
         """Take the next operator: it makes a constant, or a node."""
-        inputs = [self._tensors[name] for name in operator.inputs if name]
+        inputs = [self.tensors[name] for name in operator.inputs if name]
         if operator.kind == "Shape":
             first, last = (operator.attributes.get(key) for key in ("start", "end"))
-            self._tensors[operator.outputs[0]] = _constant(np.array(inputs[0].shape[first:last]))
+            sizes = np.array(inputs[0].shape[first:last], np.int64)
+            self.tensors[operator.outputs[0]] = _constant(sizes)
+        elif operator.kind == "Constant" and "value" in operator.attributes:
+            value = numpy_helper.to_array(operator.attributes["value"])
+            self.tensors[operator.outputs[0]] = _constant(value)
         elif operator.kind == "DequantizeLinear" and inputs[0].made_by is None:
             stored = inputs[0].stored
             weights = Tensor(inputs[0].shape, "float32", stored=stored, quantized=True)
-            self._tensors[operator.outputs[0]] = weights
+            self.tensors[operator.outputs[0]] = weights
         elif all(tensor.made_by is None for tensor in inputs):
             self._work_out(operator, inputs)
         else:
@@ -122,13 +146,26 @@ class _Reader:
         stored = max([tensor.stored for tensor in inputs], default=0)
         if all(tensor.value is not None for tensor in inputs):
             values = {name: t.value for name, t in zip(names, inputs, strict=True)}
-            evaluator = ReferenceEvaluator(_alone(operator.node, self._opsets, values))
-            for name, value in zip(operator.outputs, evaluator.run(None, values), strict=True):
-                made = _constant(np.asarray(value))
-                self._tensors[name] = replace(made, stored=stored or made.stored)
+            made_of_them = self._results(operator, values)
+            for name, value in zip(operator.outputs, made_of_them, strict=True):
+                made = _constant(value)
+                self.tensors[name] = replace(made, stored=stored or made.stored)
             return
         for name, tensor in self._inferred(operator, inputs).items():
-            self._tensors[name] = replace(tensor, stored=stored)
+            self.tensors[name] = replace(tensor, stored=stored)
+
+    def _results(
+        self, operator: Operator, values: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
+        """What it makes of these; every layer works its shapes out in the same way."""
+        attributes = [a.SerializeToString() for a in operator.node.attribute]
+        numbers = [(v.dtype.str, v.shape, v.tobytes()) for v in values.values()]
+        places = [list(values).index(name) if name else None for name in operator.inputs]
+        key = operator.kind, *attributes, *places, *numbers
+        if key not in self._known:
+            evaluator = ReferenceEvaluator(_alone(operator.node, self._opsets, values))
+            self._known[key] = tuple([np.asarray(v) for v in evaluator.run(None, dict(values))])
+        return self._known[key]
 
     def _note(self, operator: Operator, inputs: Sequence[Tensor]) -> None:
         found = self._inferred(operator, inputs)
@@ -142,7 +179,7 @@ class _Reader:
         for number, (name, tensor) in enumerate(found.items()):
             # The scale that a dynamic quantization finds is no tensor to speak of.
             is_number = operator.kind == "DynamicQuantizeLinear" and number > 0
-            self._tensors[name] = Tensor(tensor.shape, tensor.dtype, None if is_number else n)
+            self.tensors[name] = Tensor(tensor.shape, tensor.dtype, None if is_number else n)
 
     def _node(self, operator: Operator, inputs: Sequence[Tensor], made: Tensor) -> Node:
         data = [tensor for tensor in inputs if tensor.made_by is not None]
@@ -178,8 +215,8 @@ class _Reader:
         """The weights that an operator reads, by name: shared ones are the same ones."""
         learned = operator.inputs[:3] if operator.kind == "BatchNormalization" else operator.inputs
         for name in learned:
-            if name and _is_weights(self._tensors[name]):
-                self._read[name] = self._tensors[name].stored
+            if name and _is_weights(self.tensors[name]):
+                self._read[name] = self.tensors[name].stored
 
     def _inferred(self, operator: Operator, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """The shapes and dtypes of what an operator makes."""
