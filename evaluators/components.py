@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from evaluators.integer_convolutions import IntegerConvolutions
 from evaluators.register_tiles import RegisterTile, met
 from evaluators.tiles import fill, with_batch
 from evaluators.workload import Kernel, converted
 from hw_profiles import Figure, HardwareProfile
 
 _CONVOLUTIONS = ("conv", "transposed_conv")
+_GATHERING = (*_CONVOLUTIONS, "depthwise", "grouped_conv")
 _MATRIX = (*_CONVOLUTIONS, "grouped_conv", "linear", "matmul", "attention", "bilinear")
 _FUNCTIONS = ("activation", "softmax", "layer_norm", "group_norm")
 _FUNCTION_OPERATIONS = 8
@@ -192,6 +194,7 @@ class Processor:
             sizes = (int(profile.part(f"tile_{of}")) for of in ("channels", "pixels", "blocks"))
             costs = (profile.part(f"tile_{of}", 0.0) for of in ("step", "start", "reload"))
             self._tile = RegisterTile(*sizes, *costs)
+        self._integers = _integers(profile)
         self._lanes, self._sublanes = (int(profile.part(n, 1)) for n in ("lanes", "sublanes"))
         self._cache_bytes, self._cache_bytes_s = 0.0, self._memory_bytes_s
         if "cache" in profile.memory_bytes:
@@ -217,7 +220,7 @@ class Processor:
             kind=name,
             compute_s=self._compute_s(one),
             activations_s=activations / moving,
-            weights_s=self._weight_bytes(one) / bandwidth,
+            weights_s=self._weight_bytes(one) / (self._cache_bytes_s if self._tile else bandwidth),
             overhead_s=self._overhead_s(one),
             spills=self._cache_bytes > 0 and not fits,
             relaid=math.prod(one.out_shape[2:]) >= self._relaid_pixels,
@@ -238,10 +241,25 @@ class Processor:
         elements = math.prod(one.in_shape) * self._batch
         return fixed + elements * _NORMALIZATION_BYTES / self._cache_bytes_s
 
+    def evicted_s(self, weights_s: float) -> float:
+        """To fetch weights again that a cache cannot hold until the next call needs them.
+
+        Args:
+            weights_s: the demand of all kernels of a network.
+        """
+        if not self._tile or not self._cache_bytes:
+            return 0.0
+        of_cache = weights_s * self._cache_bytes_s / self._cache_bytes
+        share = min(1.0, max(0.0, 2 * of_cache - 1))  # activations need some of it
+        return share * weights_s * (self._cache_bytes_s / self._memory_bytes_s - 1)
+
     def _overhead_s(self, kernel: Kernel) -> float:
         known = self._profile.overhead_s
         name = "product" if kernel.macs and "product" in known else "op"
-        return figure(known, name, kernel.dtype)
+        fixed = figure(known, name, kernel.dtype)
+        # ONNX Runtime executes the view that splits the heads of an attention, too.
+        is_split = self._tile and kernel.op == "transpose" and len(kernel.out_shape) == 4
+        return 2 * fixed if is_split else fixed
 
     def _weight_bytes(self, kernel: Kernel) -> float:
         """Without those that meet nothing but padding."""
@@ -265,18 +283,10 @@ class Processor:
             each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
             operations = math.prod(kernel.out_shape) * self._fill(kernel.out_shape) * each
         share = self._share(class_of(kernel), engine, kernel.dtype)
-        gathered_s = self._gathered_s(kernel) if kernel.dtype == "int8" else 0.0
-        seconds = operations / (self._peak(engine, kernel.dtype) * share) + gathered_s
+        seconds = operations / (self._peak(engine, kernel.dtype) * share)
+        if self._integers and kernel.dtype == "int8" and kernel.op in _GATHERING:
+            seconds += self._integers.beside_s(kernel, window_of(kernel))
         return seconds * self._batch
-
-    def _gathered_s(self, kernel: Kernel) -> float:
-        """Of a convolution on integers: to find its windows, and to scale its outputs."""
-        known = self._profile.overhead_s
-        if "window" not in known or kernel.op not in (*_CONVOLUTIONS, "depthwise", "grouped_conv"):
-            return 0.0
-        outputs = math.prod(kernel.out_shape)
-        windows = outputs / kernel.out_shape[1] * window_of(kernel)
-        return windows * known["window"].value + outputs * known["output"].value
 
     def _share(self, name: str, engine: str, dtype: str) -> float:
         """The attainable share of a peak: of this class of kernels where the profile has it."""
@@ -313,6 +323,8 @@ class Processor:
         is_image = kernel.op in ("conv", "depthwise") and len(kernel.in_shape) == 4
         if self._tile and is_image and kernel.dtype not in _INTEGERS and kernel.dtype != "int8":
             return self._tile.macs(kernel, window_of(kernel))
+        if self._integers and is_image and kernel.op == "depthwise":
+            return kernel.macs * self._integers.depthwise_channels(outputs) / outputs
         tile = profile.part("tile_channels", 1)
         if kernel.op in _CONVOLUTIONS or kernel.op == "linear":
             # Fewer input channels than a tile are taken as they are: the first layer.
@@ -390,6 +402,10 @@ class ConvolutionEngine:
         """Fixed cost of a call."""
         return self._profile.overhead_s["call"].value
 
+    def evicted_s(self, weights_s: float) -> float:
+        """Nothing: weights are fetched in each call anyway."""
+        return 0.0
+
     def _cycles(self, kernel: Kernel) -> float:
         batch, channels, height, width = _as_image(kernel.out_shape)
         if kernel.op == "depthwise":
@@ -408,6 +424,15 @@ class ConvolutionEngine:
         """Elements with the channels filled up to whole vectors."""
         batch, channels, height, width = _as_image(shape)
         return batch * _up(channels, self._vector) * height * width
+
+
+def _integers(profile: HardwareProfile) -> IntegerConvolutions | None:
+    """Where the profile has figures for them."""
+    if "integer_lanes" not in profile.parts:
+        return None
+    ragged = (profile.part(f"ragged_{of}") for of in ("vector", "half", "single"))
+    known = (profile.overhead_s[of].value for of in ("window", "output", "ragged"))
+    return IntegerConvolutions(int(profile.part("integer_lanes")), *ragged, *known)
 
 
 def figure(table: Mapping[str, Figure], name: str, dtype: str) -> float:

@@ -29,22 +29,29 @@ class Roofline:
 
     def __init__(self, profile: HardwareProfile, batch: int, dtype: str) -> None:
         self._engine = engine_of(profile, batch, dtype)
-        self._known: dict[Kernel, KernelLatency] = {}
+        self._known: dict[Kernel, tuple[KernelLatency, float]] = {}
         self._bar = profile.uncertainty.value
 
     def times(
         self, kernels: Sequence[Kernel]
     ) -> tuple[float, float, float, tuple[KernelLatency, ...], str]:
         """Milliseconds of one call with both ends of its bar, those of each kernel, what binds."""
-        parts = tuple([self._known.get(kernel) or self._learn(kernel) for kernel in kernels])
-        spent = {"overhead": self._engine.call_s(kernels[0]) * 1e3, "compute": 0.0, "memory": 0.0}
+        known = [self._known.get(kernel) or self._learn(kernel) for kernel in kernels]
+        parts = tuple([part for part, _ in known])
+        evicted_s = self._engine.evicted_s(sum([weights_s for _, weights_s in known]))
+        spent = {
+            "overhead": self._engine.call_s(kernels[0]) * 1e3,
+            "compute": 0.0,
+            "memory": evicted_s * 1e3,
+        }
         for part in parts:
             spent[part.binds] += part.latency_ms
         total = sum(spent.values())
         binds = max(spent, key=lambda name: spent[name])
         return total, total / self._bar, total * self._bar, parts, binds
 
-    def _learn(self, kernel: Kernel) -> KernelLatency:
+    def _learn(self, kernel: Kernel) -> tuple[KernelLatency, float]:
+        """A kernel's latency, and the seconds that its weights take."""
         demand = self._engine.demand(kernel)
         part = KernelLatency(
             op=kernel.op,
@@ -54,5 +61,5 @@ class Roofline:
             latency_ms=(demand.overhead_s + demand.busy_s) * kernel.count * 1e3,
             binds=demand.binds,
         )
-        self._known[kernel] = part
-        return part
+        found = self._known[kernel] = part, demand.weights_s * kernel.count
+        return found

@@ -45,8 +45,6 @@ ENOUGH = 20
 """Rounds in good moments that make a latency."""
 NEAR = 1.2
 """The reference network at less than this multiple of its usual time: a good moment."""
-LONG_MS = 1.0
-"""A call from which on it outlasts many short disturbances."""
 UNDISTURBED = 0.1
 """Of the rounds in good moments; in most of the others a disturbance came in between."""
 
@@ -256,8 +254,8 @@ def conclude(results: dict[str, Any]) -> None:
     """The latency of every network from its rounds, now that one more is known.
 
     A busy machine slows every network down by another factor; so the rounds count in which the
-    reference network was as fast as usual. With too few of them, the reference corrects; but a long
-    call not to less than was ever seen, because looks can fall into slow moments that it outlasts.
+    reference network was as fast as usual. With too few of them, the reference corrects; but not to
+    less than was ever seen, because large networks leave it cold caches and a lower clock.
     """
     measured = [found for found in results["networks"].values() if found.get("rounds_ms")]
     usual = usual_ms(results)
@@ -270,8 +268,7 @@ def conclude(results: dict[str, Any]) -> None:
         else:
             ratios = [own / reference for reference, own in found["rounds_ms"]]
             fastest = min(own for _, own in found["rounds_ms"])
-            least = fastest if fastest > LONG_MS else 0.0
-            found["latency_ms"] = max(least, usual * quantile(ratios, 0.25))
+            found["latency_ms"] = max(fastest, usual * quantile(ratios, 0.25))
 
 
 def usual_ms(results: dict[str, Any]) -> float:

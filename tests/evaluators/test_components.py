@@ -277,3 +277,43 @@ class TestTpu:
         assert large.components()["dense.relayout"] == pytest.approx(
             large.components()["dense.memory"] * 256 / (128 + 256)
         )
+
+
+class TestWhatComesBesideTheKernels:
+    """Of a CPU whose convolutions are blocked, as those of ONNX Runtime are."""
+
+    CACHE_BYTES, CACHE_BYTES_S, MEMORY_BYTES_S = 1_000_000, 100e9, 25e9
+
+    def cpu(self) -> Processor:
+        tile = {"tile_channels": 8, "tile_pixels": 3, "tile_blocks": 4}
+        profile = processor(
+            parts={name: fig(value) for name, value in tile.items()},
+            memory_bytes={"cache": fig(self.CACHE_BYTES)},
+            bandwidth_bytes_s={
+                "memory": fig(self.MEMORY_BYTES_S),
+                "cache": fig(self.CACHE_BYTES_S),
+            },
+        )
+        return Processor(profile, 1, "float32")
+
+    def test_weights_that_fit_into_the_cache_stay_there(self) -> None:
+        assert self.cpu().evicted_s(500_000 / self.CACHE_BYTES_S) == 0
+
+    def test_weights_that_do_not_come_from_the_memory_in_every_call(self) -> None:
+        found = self.cpu().evicted_s(500_000_000 / self.CACHE_BYTES_S)
+        near, far = 5e8 / self.CACHE_BYTES_S, 5e8 / self.MEMORY_BYTES_S
+        assert found == pytest.approx(far - near)
+
+    def test_between_them_some_do(self) -> None:
+        some = self.cpu().evicted_s(750_000 / self.CACHE_BYTES_S)
+        assert 0 < some < self.cpu().evicted_s(1_000_000 / self.CACHE_BYTES_S)
+
+    def test_other_devices_fetch_their_weights_anyway(self) -> None:
+        assert Processor(processor(), 1, "float32").evicted_s(1e9) == 0
+        assert engine_of(engine(), 1, "int8").evicted_s(1e9) == 0
+
+    def test_the_view_that_splits_heads_is_an_operator_of_its_own(self) -> None:
+        split = replace(convolution(4, 4, 1, 8), op="transpose", macs=0, weight_bytes=0)
+        cpu = self.cpu()
+        tokens = replace(split, in_shape=(1, 8, 8), out_shape=(1, 8, 8))
+        assert cpu.demand(split).overhead_s == 2 * cpu.demand(tokens).overhead_s
