@@ -41,7 +41,10 @@ from evaluators.workload_simplify import (
     on_integers,
     reaching,
     with_clips,
+    with_hard_swish,
+    with_products_scaled,
     with_separate_biases,
+    with_silu,
     without_repeats,
     without_zeros,
 )
@@ -51,9 +54,21 @@ _BARE, _SUMMED, _CLOSED = range(3)
 _ALL = "everything"
 _CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 _SMOOTH = frozenset({"sigmoid", "tanh", "hardsigmoid"})
-_TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "concat", "global_pool")
-"""In the layout of convolutions if what they read is."""
-_NEVER_BLOCKED = _CLIPS - {"relu"} | {"leaky_relu"}
+_TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "mul", "concat", "global_pool")
+"""With what `_RESIZED` names, in the layout of convolutions if what they read is."""
+_NEVER_BLOCKED = _CLIPS - {"relu"} | {
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "mish",
+    "_prelu_kernel",
+    "reducemean",
+}
+_RESIZED = ("upsample_nearest2d", "upsample_bilinear2d", "resize")
+_ALIGNMENT = 4
+"""Channels that are not a multiple of it are not read in the layout of convolutions."""
 _VIEWS = frozenset({"view", "copy", "noop"})
 _LAYOUT = _VIEWS | {"transpose"}
 _CONSTANT = -2
@@ -108,7 +123,8 @@ class Rules:
         if node.role == "norm":
             return _ALL in self.activations or (stage == _BARE and op in self.norm)
         if node.role in ("scale", "zero"):
-            fits = self.scales and node.dtype != "int8"
+            known = node.name == "mul" or (node.name == "add" and node.weight_elements > 0)
+            fits = self.scales and known and node.dtype != "int8"
             return fits and stage == _BARE and op in CONVOLUTIONS
         if node.role == "transpose":
             return op == "transpose"
@@ -124,11 +140,11 @@ _LAYERS = (*CONVOLUTIONS, "linear")
 _ONNXRUNTIME = {
     **dict.fromkeys((*CONVOLUTIONS, "batch_norm"), _CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
     "sum": _SMOOTH | {"relu", "hardswish"},
-    "linear": _SMOOTH | {"relu", "leaky_relu"},
+    "linear": _SMOOTH | {"relu", "leaky_relu", "elu", "selu", "softplus"},
 }
 RULES = {
     "onnxruntime": Rules(
-        CONVOLUTIONS,
+        (*CONVOLUTIONS, "transposed_conv"),
         _ONNXRUNTIME,
         sums=True,
         scales=True,
@@ -215,8 +231,18 @@ def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
         peak_bytes=lowering.peak_bytes(recording),
         tail=lowering.tail(recording.outputs),
         looks_back=lowering.is_read_once and roles != {"mac"},
-        apart=lowering.reads_input and not lowering.changes_entry,
+        apart=lowering.reads_input
+        and not lowering.changes_entry
+        and not (rules.bias_of_tokens and _needs_its_linear(recording, entry)),
     )
+
+
+def _needs_its_linear(recording: Recording, entry: Tail) -> bool:
+    """A part begins with a function that a linear layer of tokens before it may take in."""
+    if not entry.made or entry.op not in ("linear", "add") or len(recording.input_shape) < 3:
+        return False
+    functions = ("gelu", "hardswish")
+    return any(INPUT in n.inputs and n.name in functions for n in recording.nodes)
 
 
 def ordered(recording: Recording, rules: Rules) -> list[tuple[Node, tuple[int, ...]]]:
@@ -237,8 +263,12 @@ def _lowered(
     recording: Recording, rules: Rules, entry: Tail
 ) -> tuple[_Lowering, Recording, set[int]]:
     """The kernels, what is left of the recording, and the nodes in it that count."""
+    if rules.drops_dead:  # all but eager, which carries out what torch does
+        recording = with_whole_linears(recording)
     if rules.bias_of_tokens:
-        recording = with_separate_biases(with_clips(recording))
+        recording = with_separate_biases(with_clips(with_silu(recording)))
+        if not rules.integers:
+            recording = with_hard_swish(with_products_scaled(recording))
     if rules.integers:
         recording = on_integers(recording)
     if not rules.repeats:
@@ -332,8 +362,7 @@ class _Lowering:
         if source == _CONSTANT:
             return []
         kernel = self._kernels[host]
-        made = self._kernels.get(source)
-        shape = made.out_shape if made else self._entry.shape or self._input_shape
+        made, shape = self._kernels.get(source), self._shape(source)
         if self._rules.integers:
             dtype = made.dtype if made else self._entry.dtype
             if kernel.dtype == "int8" and dtype == "float32":
@@ -466,10 +495,37 @@ class _Lowering:
     def _is_blocked(self, node: Node, sources: list[int]) -> bool:
         """What the kernel writes is in the layout of convolutions."""
         if node.op in (*CONVOLUTIONS, "pool"):
-            return len(node.out_shape) == 4
-        if node.op not in _TAKEN_OVER or node.role == "scale" or node.name in _NEVER_BLOCKED:
+            return len(node.out_shape) == 4 and self._is_aligned(node)
+        if node.op not in (*_TAKEN_OVER, *_RESIZED) or node.role == "scale":
             return False
-        return all(self._blocked[source] for source in sources)
+        if node.name in _NEVER_BLOCKED or (node.op == "batch_norm" and node.role == "other"):
+            return False
+        if not all(self._blocked[source] for source in sources):
+            return False
+        if node.op == "concat":
+            return all(self._fills_blocks(self._shape(source)) for source in sources)
+        if node.op == "mul":
+            return node.input_elements == 2 * node.output_elements
+        return node.op not in _RESIZED or self._fills_blocks(node.out_shape)
+
+    def _is_aligned(self, node: Node) -> bool:
+        """Its channels are so many that it works in the layout of convolutions."""
+        if not self._rules.plain_below:
+            return True
+        if node.op == "pool":
+            return self._fills_blocks(node.in_shape)
+        if node.op == "conv" and node.in_shape[1] < self._rules.plain_below:
+            return True
+        return node.in_shape[1] % _ALIGNMENT == 0
+
+    def _fills_blocks(self, shape: tuple[int, ...]) -> bool:
+        """Its channels are as many as stand side by side in that layout, or a multiple."""
+        return shape[1] % max(1, self._rules.plain_below) == 0
+
+    def _shape(self, source: int) -> tuple[int, ...]:
+        """In which a tensor was written."""
+        made = self._kernels.get(source)
+        return made.out_shape if made else self._entry.shape or self._input_shape
 
     def _only(self, source: int) -> bool:
         return self._alone[source] and self._readers[source] == 1

@@ -189,6 +189,17 @@ def op_of(name: str, role: str, data: torch.Tensor) -> str:
     return _OPS.get(name, name)
 
 
+def reduction_of(name: str, args: tuple[Any, ...]) -> str:
+    """The name, ``reducemean`` for a mean that is no pooling.
+
+    Pooling to one pixel asks for the mean over the last two axes in reverse order, and keeps them.
+    """
+    if name != "mean":
+        return name
+    pooling = len(args) > 2 and args[2] and list(args[1] or ()) == [-1, -2]
+    return name if pooling else "reducemean"
+
+
 def multiplies(
     name: str, args: tuple[Any, ...], made: torch.Tensor, weights: bool
 ) -> tuple[int, str]:
