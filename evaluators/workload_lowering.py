@@ -45,6 +45,7 @@ from evaluators.workload_simplify import (
     with_products_scaled,
     with_separate_biases,
     with_silu,
+    with_whole_linears,
     without_repeats,
     without_zeros,
 )
@@ -123,8 +124,8 @@ class Rules:
         if node.role == "norm":
             return _ALL in self.activations or (stage == _BARE and op in self.norm)
         if node.role in ("scale", "zero"):
-            known = node.name == "mul" or (node.name == "add" and node.weight_elements > 0)
-            fits = self.scales and known and node.dtype != "int8"
+            foldable = node.name == "mul" or (node.name == "add" and node.weight_elements > 0)
+            fits = self.scales and foldable and node.dtype != "int8"
             return fits and stage == _BARE and op in CONVOLUTIONS
         if node.role == "transpose":
             return op == "transpose"

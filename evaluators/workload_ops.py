@@ -63,7 +63,7 @@ def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     if name in ("_softmax", "_safe_softmax") and not named:
         return _result(data)
     if name == "native_layer_norm" and list(data.shape[-len(args[1]) :]) == args[1]:
-        return _result(data), _like(data, (0,)), _like(data, (0,))
+        return _like(data, data.shape), _like(data, (0,)), _like(data, (0,))
     if plain in ("add", "mul"):
         other = args[1]
         if isinstance(other, torch.Tensor):

@@ -62,10 +62,12 @@ def with_separate_biases(recording: Recording) -> Recording:
     nodes = recording.nodes
     readers: dict[int, list[Node]] = {}
     for node in nodes:
-        # Torch flattens tokens before such a layer, and gives them their shape again behind it.
-        past = [s for s in node.inputs if s != INPUT and nodes[s].role == "view"]
-        for source in (*node.inputs, *(nodes[s].inputs[0] for s in past)):
+        for source in node.inputs:
             readers.setdefault(source, []).append(node)
+            # Torch flattens tokens before such a layer, and gives them their shape again behind it.
+            while source != INPUT and nodes[source].role in ("view", "noop"):
+                source = nodes[source].inputs[0]
+                readers.setdefault(source, []).append(node)
 
     def parts(n: int, node: Node) -> list[Node]:
         if node.op != "linear" or not node.bias:
@@ -85,7 +87,7 @@ def with_separate_biases(recording: Recording) -> Recording:
 def with_whole_linears(recording: Recording) -> Recording:
     """Linear layers in one piece that torch carries out as a product and a sum.
 
-    It does where their input is not in one piece in memory, as behind a transpose.
+    It does where tokens are not in one piece in memory, as behind a transpose.
     """
     nodes = list(recording.nodes)
     reads = Counter(source for node in nodes for source in node.inputs)
@@ -93,11 +95,13 @@ def with_whole_linears(recording: Recording) -> Recording:
     for n, node in enumerate(nodes):
         if node.name != "add" or len(node.inputs) != 1 or node.role != "other":
             continue
+        if len(node.out_shape) < 3:
+            continue
         source = node.inputs[0]
         while source != INPUT and nodes[source].role == "view" and reads[source] == 1:
             source = nodes[source].inputs[0]
         before = nodes[source]
-        is_linear = source != INPUT and before.op == "linear" and before.name == "bmm"
+        is_linear = source != INPUT and before.op == "linear" and before.name in ("mm", "bmm")
         if is_linear and reads[source] == 1 and node.weight_elements == before.out_shape[-1]:
             nodes[source] = _whole_linear(before)
             nodes[n] = node._replace(role="noop")
@@ -197,7 +201,7 @@ def with_hard_swish(recording: Recording) -> Recording:
 
     def parts(n: int, node: Node) -> list[Node]:
         source = node.inputs[0] if node.inputs else INPUT
-        while source != INPUT and nodes[source].role in ("view", "norm"):
+        while source != INPUT and nodes[source].role in ("view", "noop", "norm"):
             source = nodes[source].inputs[0]
         if source == INPUT:
             return []

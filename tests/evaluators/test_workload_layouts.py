@@ -122,7 +122,8 @@ def of_images(body: nn.Module) -> nn.Module:
 
 def of_tokens(body: nn.Module) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 16, 2, 2), Does(lambda x: x.flatten(2).transpose(1, 2)), body,
+        nn.Conv2d(3, 16, 2, 2),
+        Does(lambda x: x.flatten(2).transpose(1, 2)), nn.LayerNorm(16), body,
         Does(lambda x: x[:, 0]), nn.Linear(16, 2),
     )  # fmt: skip
 
