@@ -7,8 +7,10 @@ What folds into what:
   residual connection disappear into the convolution before them, the sum only where both of its
   inputs are in the layout of convolutions; equal operations on equal inputs run once, additions of
   0 not at all, multiplications by 0 do; transposes and slices are carried out; linear layers of
-  tokens leave their bias to a sum, but not in front of GELU; and an image that a kernel wants in
-  another layout than the kernel before it writes is reordered.
+  tokens leave their bias to a sum, but not in front of GELU; numbers that products of data are
+  scaled by become a part of them; and an image that a kernel wants in another layout than the
+  kernel before it writes is reordered, which the number of channels decides, too: convolutions
+  read multiples of 4, poolings and concatenations multiples of 16.
 - ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
   kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
   their own, and all other functions are computed in float, between conversions; the hard swish is
@@ -29,13 +31,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from evaluators.workload_recorder import INPUT, Node, Recording
+from evaluators.workload_rules import ALL, BARE, CLIPS, CLOSED, RULES, SUMMED, Rules
 from evaluators.workload_simplify import (
     CONVOLUTIONS,
-    PIECEWISE,
     conversion,
     dead_ends,
     on_integers,
@@ -51,13 +52,9 @@ from evaluators.workload_simplify import (
 )
 from evaluators.workload_values import ITEM_BYTES, Workload, kernel_of, merged
 
-_BARE, _SUMMED, _CLOSED = range(3)
-_ALL = "everything"
-_CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max"})
-_SMOOTH = frozenset({"sigmoid", "tanh", "hardsigmoid"})
 _TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "mul", "concat", "global_pool")
 """With what `_RESIZED` names, in the layout of convolutions if what they read is."""
-_NEVER_BLOCKED = _CLIPS - {"relu"} | {
+_NEVER_BLOCKED = CLIPS - {"relu"} | {
     "leaky_relu",
     "elu",
     "selu",
@@ -70,105 +67,8 @@ _NEVER_BLOCKED = _CLIPS - {"relu"} | {
 _RESIZED = ("upsample_nearest2d", "upsample_bilinear2d", "resize")
 _ALIGNMENT = 4
 """Channels that are not a multiple of it are not read in the layout of convolutions."""
-_VIEWS = frozenset({"view", "copy", "noop"})
-_LAYOUT = _VIEWS | {"transpose"}
 _CONSTANT = -2
 """In the place of the kernel that makes a tensor: none does."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a runtime does to a graph.
-
-    Args:
-        norm: kernels into which the batch norm behind them disappears.
-        activations: that become a part of a kernel, by the kernel's op, or ``sum`` for a
-            convolution that has a sum already, or ``everything`` for all kernels and functions.
-        sums: a sum becomes a part of the convolution that computes one of its inputs.
-        scales: so does a number that is added or multiplied, or one for each channel.
-        blocked: convolutions have a layout of their own; only in it are sums folded, and batch
-            norms take activations in.
-        free: roles that cost nothing.
-        repeats: equal operations on equal inputs are carried out again.
-        zeros: a multiplication by 0 is carried out.
-        drops_dead: what does not reach the output is not executed.
-        dead_ends: but convolutions that nothing reads are.
-        integers: what can be is computed on integers; what is not needs conversions.
-        plain_below: convolutions with fewer input channels read images in the layout of everything
-            else, although they write them in their own.
-        bias_of_tokens: linear layers of tokens leave their bias to a sum behind them.
-    """
-
-    norm: tuple[str, ...] = ()
-    activations: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    sums: bool = False
-    scales: bool = False
-    blocked: bool = False
-    free: frozenset[str] = _VIEWS
-    repeats: bool = True
-    zeros: bool = True
-    drops_dead: bool = True
-    dead_ends: bool = False
-    integers: bool = False
-    plain_below: int = 0
-    bias_of_tokens: bool = False
-
-    def folds(self, node: Node, op: str, stage: int) -> bool:
-        """The node becomes a part of the kernel that computes its input.
-
-        Args:
-            node: that follows.
-            op: of the kernel before it.
-            stage: what has been folded into that kernel already.
-        """
-        if node.role == "norm":
-            return _ALL in self.activations or (stage == _BARE and op in self.norm)
-        if node.role in ("scale", "zero"):
-            foldable = node.name == "mul" or (node.name == "add" and node.weight_elements > 0)
-            fits = self.scales and foldable and node.dtype != "int8"
-            return fits and stage == _BARE and op in CONVOLUTIONS
-        if node.role == "transpose":
-            return op == "transpose"
-        if node.role != "activation":
-            return False
-        if _ALL in self.activations:
-            return True
-        known = self.activations.get("sum" if stage == _SUMMED else op, frozenset())
-        return stage != _CLOSED and node.name in known
-
-
-_LAYERS = (*CONVOLUTIONS, "linear")
-_ONNXRUNTIME = {
-    **dict.fromkeys((*CONVOLUTIONS, "batch_norm"), _CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
-    "sum": _SMOOTH | {"relu", "hardswish"},
-    "linear": _SMOOTH | {"relu", "leaky_relu", "elu", "selu", "softplus"},
-}
-RULES = {
-    "onnxruntime": Rules(
-        (*CONVOLUTIONS, "transposed_conv"),
-        _ONNXRUNTIME,
-        sums=True,
-        scales=True,
-        blocked=True,
-        repeats=False,
-        plain_below=16,
-        bias_of_tokens=True,
-    ),
-    "onnxruntime-int8": Rules(
-        _LAYERS,
-        dict.fromkeys((*_LAYERS, "add"), _CLIPS),
-        repeats=False,
-        integers=True,
-        bias_of_tokens=True,
-    ),
-    "tflite": Rules(_LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), zeros=False, dead_ends=True),
-    "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT, repeats=False),
-    "dataflow": Rules(activations={_ALL: frozenset()}, free=_LAYOUT),
-    "eager": Rules(free=frozenset({"view", "transpose", "slice"}), drops_dead=False),
-    "dpu": Rules(
-        _LAYERS, dict.fromkeys(_LAYERS, PIECEWISE) | {"add": _CLIPS}, zeros=False, free=_LAYOUT
-    ),
-}
 
 
 class Tail(NamedTuple):
@@ -186,7 +86,7 @@ class Tail(NamedTuple):
     """
 
     op: str = ""
-    stage: int = _CLOSED
+    stage: int = CLOSED
     alone: bool = False
     biased: bool = True
     blocked: bool = False
@@ -421,7 +321,7 @@ class _Lowering:
     def _new_kernel(self, n: int, node: Node, sources: list[int]) -> None:
         blocked = not self._rules.blocked or self._is_blocked(node, sources)
         self._kernels[n], self._op[n], self._blocked[n] = node, node.op, blocked
-        self._stage[n] = _CLOSED if node.op == "batch_norm" and not blocked else _BARE
+        self._stage[n] = CLOSED if node.op == "batch_norm" and not blocked else BARE
         self._reads[n], self._runs_at[n] = {s for s in sources if s != _CONSTANT}, n
         self._sources[n] = sources
 
@@ -429,13 +329,13 @@ class _Lowering:
         if node.role in ("norm", "scale", "zero"):
             self._add_bias(host)
         elif node.role == "activation":
-            self._stage[host] = _CLOSED
+            self._stage[host] = CLOSED
             self._apply(host, node.name)
         elif node.role == "transpose" and node.role not in self._rules.free:
             self._turn(host, node.out_shape)
         elif node.op == "add" and node.role == "other":
             self._kernels[host] = _with_sum(self._kernels[host], node)
-            self._stage[host] = _SUMMED
+            self._stage[host] = SUMMED
             self._reads[host].update(source for source in sources if source != host)
             self._sources[host] += [source for source in sources if source != host]
             self._runs_at[host] = n
@@ -447,7 +347,7 @@ class _Lowering:
             self._kernels[host] = _with_bias(self._kernels[host])
 
     def _apply(self, host: int, function: str) -> None:
-        if function in _CLIPS:
+        if function in CLIPS:
             return
         if host == INPUT:
             self.changes_entry = True
@@ -489,7 +389,7 @@ class _Lowering:
             host
             for host in hosts
             if self._op[host] in CONVOLUTIONS
-            and (self._stage[host] == _BARE or _ALL in rules.activations)
+            and (self._stage[host] == BARE or ALL in rules.activations)
         ]
         return max(free, default=None)
 
