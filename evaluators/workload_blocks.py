@@ -106,7 +106,8 @@ class BlockCaches:
         return part
 
     def _lowered(self, lowering: str, recording: Recording, tail: Tail) -> _Part:
-        from evaluators.workload_lowering import RULES, lower
+        from evaluators.workload_lowering import lower
+        from evaluators.workload_rules import RULES
 
         lowered = lower(recording, RULES[lowering], tail)
         kernels = tuple([kernel_of(node) for node in lowered.kernels])

@@ -7,8 +7,10 @@ What folds into what:
   residual connection disappear into the convolution before them, the sum only where both of its
   inputs are in the layout of convolutions; equal operations on equal inputs run once, additions of
   0 not at all, multiplications by 0 do; transposes and slices are carried out; linear layers of
-  tokens leave their bias to a sum, but not in front of GELU; and an image that a kernel wants in
-  another layout than the kernel before it writes is reordered.
+  tokens leave their bias to a sum, but not in front of GELU; numbers that products of data are
+  scaled by become a part of them; and an image that a kernel wants in another layout than the
+  kernel before it writes is reordered, which the number of channels decides, too: convolutions
+  read multiples of 4, poolings and concatenations multiples of 16.
 - ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
   kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
   their own, and all other functions are computed in float, between conversions; the hard swish is
@@ -29,129 +31,44 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from evaluators.workload_recorder import INPUT, Node, Recording
+from evaluators.workload_rules import ALL, BARE, CLIPS, CLOSED, RULES, SUMMED, Rules
 from evaluators.workload_simplify import (
     CONVOLUTIONS,
-    PIECEWISE,
     conversion,
     dead_ends,
     on_integers,
     reaching,
     with_clips,
+    with_hard_swish,
+    with_products_scaled,
     with_separate_biases,
+    with_silu,
+    with_whole_linears,
     without_repeats,
     without_zeros,
 )
 from evaluators.workload_values import ITEM_BYTES, Workload, kernel_of, merged
 
-_BARE, _SUMMED, _CLOSED = range(3)
-_ALL = "everything"
-_CLIPS = frozenset({"relu", "hardtanh", "clamp", "clamp_min", "clamp_max"})
-_SMOOTH = frozenset({"sigmoid", "tanh", "hardsigmoid"})
-_TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "concat", "global_pool")
-"""In the layout of convolutions if what they read is."""
-_NEVER_BLOCKED = _CLIPS - {"relu"} | {"leaky_relu"}
-_VIEWS = frozenset({"view", "copy", "noop"})
-_LAYOUT = _VIEWS | {"transpose"}
+_TAKEN_OVER = ("activation", "clip", "batch_norm", "add", "mul", "concat", "global_pool")
+"""With what `_RESIZED` names, in the layout of convolutions if what they read is."""
+_NEVER_BLOCKED = CLIPS - {"relu"} | {
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "mish",
+    "_prelu_kernel",
+    "reducemean",
+}
+_RESIZED = ("upsample_nearest2d", "upsample_bilinear2d", "resize")
+_ALIGNMENT = 4
+"""Channels that are not a multiple of it are not read in the layout of convolutions."""
 _CONSTANT = -2
 """In the place of the kernel that makes a tensor: none does."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a runtime does to a graph.
-
-    Args:
-        norm: kernels into which the batch norm behind them disappears.
-        activations: that become a part of a kernel, by the kernel's op, or ``sum`` for a
-            convolution that has a sum already, or ``everything`` for all kernels and functions.
-        sums: a sum becomes a part of the convolution that computes one of its inputs.
-        scales: so does a number that is added or multiplied, or one for each channel.
-        blocked: convolutions have a layout of their own; only in it are sums folded, and batch
-            norms take activations in.
-        free: roles that cost nothing.
-        repeats: equal operations on equal inputs are carried out again.
-        zeros: a multiplication by 0 is carried out.
-        drops_dead: what does not reach the output is not executed.
-        dead_ends: but convolutions that nothing reads are.
-        integers: what can be is computed on integers; what is not needs conversions.
-        plain_below: convolutions with fewer input channels read images in the layout of everything
-            else, although they write them in their own.
-        bias_of_tokens: linear layers of tokens leave their bias to a sum behind them.
-    """
-
-    norm: tuple[str, ...] = ()
-    activations: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    sums: bool = False
-    scales: bool = False
-    blocked: bool = False
-    free: frozenset[str] = _VIEWS
-    repeats: bool = True
-    zeros: bool = True
-    drops_dead: bool = True
-    dead_ends: bool = False
-    integers: bool = False
-    plain_below: int = 0
-    bias_of_tokens: bool = False
-
-    def folds(self, node: Node, op: str, stage: int) -> bool:
-        """The node becomes a part of the kernel that computes its input.
-
-        Args:
-            node: that follows.
-            op: of the kernel before it.
-            stage: what has been folded into that kernel already.
-        """
-        if node.role == "norm":
-            return _ALL in self.activations or (stage == _BARE and op in self.norm)
-        if node.role in ("scale", "zero"):
-            fits = self.scales and node.dtype != "int8"
-            return fits and stage == _BARE and op in CONVOLUTIONS
-        if node.role == "transpose":
-            return op == "transpose"
-        if node.role != "activation":
-            return False
-        if _ALL in self.activations:
-            return True
-        known = self.activations.get("sum" if stage == _SUMMED else op, frozenset())
-        return stage != _CLOSED and node.name in known
-
-
-_LAYERS = (*CONVOLUTIONS, "linear")
-_ONNXRUNTIME = {
-    **dict.fromkeys((*CONVOLUTIONS, "batch_norm"), _CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
-    "sum": _SMOOTH | {"relu", "hardswish"},
-    "linear": _SMOOTH | {"relu", "leaky_relu"},
-}
-RULES = {
-    "onnxruntime": Rules(
-        CONVOLUTIONS,
-        _ONNXRUNTIME,
-        sums=True,
-        scales=True,
-        blocked=True,
-        repeats=False,
-        plain_below=16,
-        bias_of_tokens=True,
-    ),
-    "onnxruntime-int8": Rules(
-        _LAYERS,
-        dict.fromkeys((*_LAYERS, "add"), _CLIPS),
-        repeats=False,
-        integers=True,
-        bias_of_tokens=True,
-    ),
-    "tflite": Rules(_LAYERS, dict.fromkeys((*_LAYERS, "add"), _CLIPS), zeros=False, dead_ends=True),
-    "xla": Rules(activations={_ALL: frozenset()}, sums=True, free=_LAYOUT, repeats=False),
-    "dataflow": Rules(activations={_ALL: frozenset()}, free=_LAYOUT),
-    "eager": Rules(free=frozenset({"view", "transpose", "slice"}), drops_dead=False),
-    "dpu": Rules(
-        _LAYERS, dict.fromkeys(_LAYERS, PIECEWISE) | {"add": _CLIPS}, zeros=False, free=_LAYOUT
-    ),
-}
 
 
 class Tail(NamedTuple):
@@ -169,7 +86,7 @@ class Tail(NamedTuple):
     """
 
     op: str = ""
-    stage: int = _CLOSED
+    stage: int = CLOSED
     alone: bool = False
     biased: bool = True
     blocked: bool = False
@@ -215,8 +132,18 @@ def lower(recording: Recording, rules: Rules, entry: Tail = START) -> Lowered:
         peak_bytes=lowering.peak_bytes(recording),
         tail=lowering.tail(recording.outputs),
         looks_back=lowering.is_read_once and roles != {"mac"},
-        apart=lowering.reads_input and not lowering.changes_entry,
+        apart=lowering.reads_input
+        and not lowering.changes_entry
+        and not (rules.bias_of_tokens and _needs_its_linear(recording, entry)),
     )
+
+
+def _needs_its_linear(recording: Recording, entry: Tail) -> bool:
+    """A part begins with a function that a linear layer of tokens before it may take in."""
+    if not entry.made or entry.op not in ("linear", "add") or len(recording.input_shape) < 3:
+        return False
+    functions = ("gelu", "hardswish")
+    return any(INPUT in n.inputs and n.name in functions for n in recording.nodes)
 
 
 def ordered(recording: Recording, rules: Rules) -> list[tuple[Node, tuple[int, ...]]]:
@@ -237,8 +164,12 @@ def _lowered(
     recording: Recording, rules: Rules, entry: Tail
 ) -> tuple[_Lowering, Recording, set[int]]:
     """The kernels, what is left of the recording, and the nodes in it that count."""
+    if rules.drops_dead:  # all but eager, which carries out what torch does
+        recording = with_whole_linears(recording)
     if rules.bias_of_tokens:
-        recording = with_separate_biases(with_clips(recording))
+        recording = with_separate_biases(with_clips(with_silu(recording)))
+        if not rules.integers:
+            recording = with_hard_swish(with_products_scaled(recording))
     if rules.integers:
         recording = on_integers(recording)
     if not rules.repeats:
@@ -332,8 +263,7 @@ class _Lowering:
         if source == _CONSTANT:
             return []
         kernel = self._kernels[host]
-        made = self._kernels.get(source)
-        shape = made.out_shape if made else self._entry.shape or self._input_shape
+        made, shape = self._kernels.get(source), self._shape(source)
         if self._rules.integers:
             dtype = made.dtype if made else self._entry.dtype
             if kernel.dtype == "int8" and dtype == "float32":
@@ -391,7 +321,7 @@ class _Lowering:
     def _new_kernel(self, n: int, node: Node, sources: list[int]) -> None:
         blocked = not self._rules.blocked or self._is_blocked(node, sources)
         self._kernels[n], self._op[n], self._blocked[n] = node, node.op, blocked
-        self._stage[n] = _CLOSED if node.op == "batch_norm" and not blocked else _BARE
+        self._stage[n] = CLOSED if node.op == "batch_norm" and not blocked else BARE
         self._reads[n], self._runs_at[n] = {s for s in sources if s != _CONSTANT}, n
         self._sources[n] = sources
 
@@ -399,13 +329,13 @@ class _Lowering:
         if node.role in ("norm", "scale", "zero"):
             self._add_bias(host)
         elif node.role == "activation":
-            self._stage[host] = _CLOSED
+            self._stage[host] = CLOSED
             self._apply(host, node.name)
         elif node.role == "transpose" and node.role not in self._rules.free:
             self._turn(host, node.out_shape)
         elif node.op == "add" and node.role == "other":
             self._kernels[host] = _with_sum(self._kernels[host], node)
-            self._stage[host] = _SUMMED
+            self._stage[host] = SUMMED
             self._reads[host].update(source for source in sources if source != host)
             self._sources[host] += [source for source in sources if source != host]
             self._runs_at[host] = n
@@ -417,7 +347,7 @@ class _Lowering:
             self._kernels[host] = _with_bias(self._kernels[host])
 
     def _apply(self, host: int, function: str) -> None:
-        if function in _CLIPS:
+        if function in CLIPS:
             return
         if host == INPUT:
             self.changes_entry = True
@@ -459,17 +389,44 @@ class _Lowering:
             host
             for host in hosts
             if self._op[host] in CONVOLUTIONS
-            and (self._stage[host] == _BARE or _ALL in rules.activations)
+            and (self._stage[host] == BARE or ALL in rules.activations)
         ]
         return max(free, default=None)
 
     def _is_blocked(self, node: Node, sources: list[int]) -> bool:
         """What the kernel writes is in the layout of convolutions."""
         if node.op in (*CONVOLUTIONS, "pool"):
-            return len(node.out_shape) == 4
-        if node.op not in _TAKEN_OVER or node.role == "scale" or node.name in _NEVER_BLOCKED:
+            return len(node.out_shape) == 4 and self._is_aligned(node)
+        if node.op not in (*_TAKEN_OVER, *_RESIZED) or node.role == "scale":
             return False
-        return all(self._blocked[source] for source in sources)
+        if node.name in _NEVER_BLOCKED or (node.op == "batch_norm" and node.role == "other"):
+            return False
+        if not all(self._blocked[source] for source in sources):
+            return False
+        if node.op == "concat":
+            return all(self._fills_blocks(self._shape(source)) for source in sources)
+        if node.op == "mul":
+            return node.input_elements == 2 * node.output_elements
+        return node.op not in _RESIZED or self._fills_blocks(node.out_shape)
+
+    def _is_aligned(self, node: Node) -> bool:
+        """Its channels are so many that it works in the layout of convolutions."""
+        if not self._rules.plain_below:
+            return True
+        if node.op == "pool":
+            return self._fills_blocks(node.in_shape)
+        if node.op == "conv" and node.in_shape[1] < self._rules.plain_below:
+            return True
+        return node.in_shape[1] % _ALIGNMENT == 0
+
+    def _fills_blocks(self, shape: tuple[int, ...]) -> bool:
+        """Its channels are as many as stand side by side in that layout, or a multiple."""
+        return shape[1] % max(1, self._rules.plain_below) == 0
+
+    def _shape(self, source: int) -> tuple[int, ...]:
+        """In which a tensor was written."""
+        made = self._kernels.get(source)
+        return made.out_shape if made else self._entry.shape or self._input_shape
 
     def _only(self, source: int) -> bool:
         return self._alone[source] and self._readers[source] == 1

@@ -48,6 +48,7 @@ _OPS = {
     "LogSoftmax": "softmax",
     "LayerNormalization": "layer_norm",
     "GroupNormalization": "group_norm",
+    "InstanceNormalization": "batch_norm",
     "MaxPool": "pool",
     "AveragePool": "pool",
     "GlobalAveragePool": "global_pool",

@@ -63,7 +63,7 @@ def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     if name in ("_softmax", "_safe_softmax") and not named:
         return _result(data)
     if name == "native_layer_norm" and list(data.shape[-len(args[1]) :]) == args[1]:
-        return _result(data), _like(data, (0,)), _like(data, (0,))
+        return _like(data, data.shape), _like(data, (0,)), _like(data, (0,))
     if plain in ("add", "mul"):
         other = args[1]
         if isinstance(other, torch.Tensor):
@@ -187,6 +187,17 @@ def op_of(name: str, role: str, data: torch.Tensor) -> str:
     if name == "mean" and data.dim() > 2:
         return "global_pool"
     return _OPS.get(name, name)
+
+
+def reduction_of(name: str, args: tuple[Any, ...]) -> str:
+    """The name, ``reducemean`` for a mean that is no pooling.
+
+    Pooling to one pixel asks for the mean over the last two axes in reverse order, and keeps them.
+    """
+    if name != "mean":
+        return name
+    pooling = len(args) > 2 and args[2] and list(args[1] or ()) == [-1, -2]
+    return name if pooling else "reducemean"
 
 
 def multiplies(

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from evaluators.workload_ops import geometry_of, multiplies, op_of, role_of, shaped
+from evaluators.workload_ops import (
+    geometry_of,
+    multiplies,
+    op_of,
+    reduction_of,
+    role_of,
+    shaped,
+)
 from nas.trials import CandidateError
 
 INPUT = -1
@@ -263,7 +270,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not macs:
             role = role_of(name, is_view, args, constants, out)
         node = Node(
-            name=name,
+            name=reduction_of(name, args),
             role=role,
             op=op or op_of(name, role, first),
             inputs=tuple([self.made_by[id(tensor)] for tensor in data]),

@@ -7,6 +7,7 @@ adds such a constant disappears; and what does not reach the output is not execu
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from evaluators.workload_recorder import INPUT, Node, Recording
@@ -61,10 +62,12 @@ def with_separate_biases(recording: Recording) -> Recording:
     nodes = recording.nodes
     readers: dict[int, list[Node]] = {}
     for node in nodes:
-        # Torch flattens tokens before such a layer, and gives them their shape again behind it.
-        past = [s for s in node.inputs if s != INPUT and nodes[s].role == "view"]
-        for source in (*node.inputs, *(nodes[s].inputs[0] for s in past)):
+        for source in node.inputs:
             readers.setdefault(source, []).append(node)
+            # Torch flattens tokens before such a layer, and gives them their shape again behind it.
+            while source != INPUT and nodes[source].role in ("view", "noop"):
+                source = nodes[source].inputs[0]
+                readers.setdefault(source, []).append(node)
 
     def parts(n: int, node: Node) -> list[Node]:
         if node.op != "linear" or not node.bias:
@@ -79,6 +82,96 @@ def with_separate_biases(recording: Recording) -> Recording:
         return _product_and_sum(node)
 
     return _expanded(recording, parts)
+
+
+def with_whole_linears(recording: Recording) -> Recording:
+    """Linear layers in one piece that torch carries out as a product and a sum.
+
+    It does where tokens are not in one piece in memory, as behind a transpose.
+    """
+    nodes = list(recording.nodes)
+    reads = Counter(source for node in nodes for source in node.inputs)
+    reads.update(recording.outputs)
+    for n, node in enumerate(nodes):
+        if node.name != "add" or len(node.inputs) != 1 or node.role != "other":
+            continue
+        if len(node.out_shape) < 3:
+            continue
+        source = node.inputs[0]
+        while source != INPUT and nodes[source].role == "view" and reads[source] == 1:
+            source = nodes[source].inputs[0]
+        before = nodes[source]
+        is_linear = source != INPUT and before.op == "linear" and before.name in ("mm", "bmm")
+        if is_linear and reads[source] == 1 and node.weight_elements == before.out_shape[-1]:
+            nodes[source] = _whole_linear(before)
+            nodes[n] = node._replace(role="noop")
+    return recording._replace(nodes=tuple(nodes))
+
+
+def _whole_linear(product: Node) -> Node:
+    (*rows, inner), width = product.in_shape, product.out_shape[-1]
+    return product._replace(
+        name="linear",
+        in_shape=(math.prod(rows), inner),
+        out_shape=(math.prod(rows), width),
+        weight_elements=(inner + 1) * width,
+        bias=True,
+    )
+
+
+def with_products_scaled(recording: Recording) -> Recording:
+    """Numbers that products of data are multiplied by, or what they read is, cost nothing."""
+    nodes = list(recording.nodes)
+    readers: dict[int, list[int]] = {}
+    for n, node in enumerate(nodes):
+        for source in node.inputs:
+            readers.setdefault(source, []).append(n)
+
+    def reads_it_alone(n: int) -> int | None:
+        """What reads it past views."""
+        found = readers.get(n, [])
+        if len(found) != 1 or n in recording.outputs:
+            return None
+        reader = found[0]
+        return reads_it_alone(reader) if nodes[reader].role in ("view", "copy") else reader
+
+    for n, node in enumerate(nodes):
+        if _is_product(node):
+            reader = reads_it_alone(n)
+            if reader is not None and _is_factor(nodes[reader]):
+                nodes[reader] = nodes[reader]._replace(role="noop")
+        elif _is_factor(node):
+            reader = reads_it_alone(n)
+            if reader is not None and _is_product(nodes[reader]):
+                nodes[n] = node._replace(role="noop")
+    return recording._replace(nodes=tuple(nodes))
+
+
+def _is_product(node: Node) -> bool:
+    return node.op == "matmul" and node.dtype == "float32"
+
+
+def _is_factor(node: Node) -> bool:
+    return node.role == "scale" and node.op == "mul" and not node.weight_elements
+
+
+def with_silu(recording: Recording) -> Recording:
+    """The product x * sigmoid(x) as the one function that it is."""
+    nodes = list(recording.nodes)
+    reads = Counter(source for node in nodes for source in node.inputs)
+    reads.update(recording.outputs)
+    for n, node in enumerate(nodes):
+        if node.name != "mul" or len(node.inputs) != 2:
+            continue
+        for data, gate in (node.inputs, node.inputs[::-1]):
+            if gate == INPUT or nodes[gate].name != "sigmoid" or reads[gate] > 1:
+                continue
+            if nodes[gate].inputs == (data,) and nodes[gate].dtype == "float32":
+                whole = nodes[gate]._replace(name="silu", inputs=(data,), same=None)
+                nodes[gate] = whole._replace(role="noop")
+                nodes[n] = whole
+                break
+    return recording._replace(nodes=tuple(nodes))
 
 
 def _product_and_sum(node: Node) -> list[Node]:
@@ -100,6 +193,23 @@ def _product_and_sum(node: Node) -> list[Node]:
         scope=node.scope,
     )
     return [product, total]
+
+
+def with_hard_swish(recording: Recording) -> Recording:
+    """Behind linear layers, which do not know it, the hard swish is two operations."""
+    nodes = recording.nodes
+
+    def parts(n: int, node: Node) -> list[Node]:
+        source = node.inputs[0] if node.inputs else INPUT
+        while source != INPUT and nodes[source].role in ("view", "noop", "norm"):
+            source = nodes[source].inputs[0]
+        if source == INPUT:
+            return []
+        before = nodes[source]
+        layer = before.op == "linear" or (before.op == "add" and before.bias)
+        return _hard_swish(n, node) if layer else []
+
+    return _expanded(recording, parts)
 
 
 def _hard_swish(n: int, node: Node) -> list[Node]:

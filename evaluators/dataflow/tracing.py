@@ -86,8 +86,9 @@ def circuit_of(
     Raises:
         CandidateError: the module cannot be traced, or does what no unit of a circuit can.
     """
-    from evaluators.workload_lowering import RULES, ordered  # here, because torch takes seconds
+    from evaluators.workload_lowering import ordered  # here, because torch takes seconds
     from evaluators.workload_recorder import record
+    from evaluators.workload_rules import RULES
 
     kernels = ordered(record(module, (1, *input_shape), scopes=True), RULES["dataflow"])
     builder = _Builder(as_map((1, *input_shape)), bits or Bits())

@@ -8,8 +8,9 @@ import pytest
 from torch import nn
 
 from evaluators.workload import BlockCaches, trace, traces
-from evaluators.workload_lowering import RULES, lower
+from evaluators.workload_lowering import lower
 from evaluators.workload_recorder import record
+from evaluators.workload_rules import RULES
 from search_spaces.cell import genotype_of
 from search_spaces.cell_modules import EDGES, OPERATIONS, Cell, head, stem
 from tests.evaluators.test_workload_lowering import optimized, traced

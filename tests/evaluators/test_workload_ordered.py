@@ -3,8 +3,9 @@
 from torch import nn
 
 from evaluators.workload import trace
-from evaluators.workload_lowering import RULES, ordered
+from evaluators.workload_lowering import ordered
 from evaluators.workload_recorder import INPUT, record
+from evaluators.workload_rules import RULES
 from evaluators.workload_values import kernel_of, merged
 from tests.evaluators.workload_nets import Residual, SqueezeExcite, conv, head, mobile
 
