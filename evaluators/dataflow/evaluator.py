@@ -16,7 +16,6 @@ from nas.choices import Genotype
 from nas.trials import Candidate, CandidateError, Provenance, Readings
 
 
-
 class FpgaDataflow:
     """The evaluator ``fpga_dataflow``: latency and resources of the best folding that fits.
 
