@@ -21,6 +21,10 @@ _LOWERED = {
     "fpga_dpu": "dpu",
 }
 """How a profile must be lowered for a method."""
+FIXED_POINT = ("int8", "int16", "int32")
+"""What the quick model of a streaming circuit computes in."""
+_COMPUTED = ("modeled", "tpu_analytic", "fpga_dpu")
+"""Methods that need nothing but the profile, and its figures for a dtype."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,18 @@ class Device:
                 raise ValueError(
                     f"{what} of device {self.alias} must be at least 1, but got {value}"
                 )
+        self._check_dtype()
+
+    def _check_dtype(self) -> None:
+        profile = self.profile
+        known = {"dataflow": FIXED_POINT, "dpu": (profile.dtype,)}.get(
+            profile.lowering, tuple(sorted(profile.peak_ops_s.get("matrix", {})))
+        )
+        if self.method in _COMPUTED and self.dtype not in ("", *known) and not profile.calibration:
+            raise ValueError(
+                f"the dtype of device {self.alias} must be one of {', '.join(known)} "
+                f"({profile.name}), but got {self.dtype!r}"
+            )
 
     @property
     def name(self) -> str:

@@ -16,12 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from evaluators.devices import FIXED_POINT
 from evaluators.latency import KernelLatency
 from evaluators.workload import ITEM_BYTES, Kernel, converted
 from hw_profiles import HardwareProfile
 
 METHOD = "streaming dataflow, slowest folded layer"
-FIXED_POINT = ("int8", "int16", "int32")
 _POINTWISE = ("add", "mul", "activation", "batch_norm", "concat")
 _WINDOWS = ("conv", "depthwise", "grouped_conv", "transposed_conv", "pool")
 _BRAM18_BYTES = 18 * 1024 / 8

@@ -33,7 +33,7 @@ __all__ = ["ConfigError", "ExperimentConfig", "dump_yaml", "load_config", "shipp
 
 DEVICE_METRICS = (
     *("latency_ms", "wall_ms", "estimated_latency_ms", "energy_mj"),
-    *("lut", "ff", "bram18", "dsp", "cycles", "fits"),
+    *("lut", "ff", "bram18", "uram", "dsp", "cycles", "fits"),
 )
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]

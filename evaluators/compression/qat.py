@@ -34,6 +34,9 @@ from evaluators.compression.methods import Train
 from nas.trials import CandidateError
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+_OTHERS = (nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Bilinear, nn.Embedding)
+"""Layers that would keep float weights in a file that says it is fixed-point."""
 _SCALES_TRIED = 6
 """Powers of two, from the one that clips nothing downwards."""
 
@@ -233,7 +236,7 @@ def shaped(module: nn.Module, config: QuantizeConfig) -> nn.Module:
         CandidateError: when the module has no layer to quantize, or one that cannot be.
     """
     quantized = copy.deepcopy(module)
-    if isinstance(quantized, nn.Linear | nn.Conv2d):
+    if isinstance(quantized, _LAYERS):
         quantized = nn.Sequential(quantized)
     for part in list(quantized.modules()):
         if isinstance(part, nn.Sequential):
@@ -257,9 +260,11 @@ def _layers(module: nn.Module) -> Iterator[QuantizedLayer]:
 
 
 def _is_layer(part: nn.Module, name: str) -> bool:
-    if isinstance(part, (*_NORMS, nn.LayerNorm, nn.MultiheadAttention)):
+    if isinstance(part, _LAYERS):
+        return True
+    if isinstance(part, (*_NORMS, *_OTHERS, nn.LayerNorm, nn.MultiheadAttention)):
         raise CandidateError(f"cannot be quantized (qat): {name} is a {type(part).__name__}")
-    return isinstance(part, nn.Linear | nn.Conv2d)
+    return False
 
 
 def _fold_norms(chain: nn.Sequential) -> None:
@@ -267,9 +272,10 @@ def _fold_norms(chain: nn.Sequential) -> None:
     names = [name for name, _ in chain.named_children()]
     for before, name in zip(names, names[1:], strict=False):
         layer, norm = chain.get_submodule(before), chain.get_submodule(name)
-        if not isinstance(norm, _NORMS) or not isinstance(layer, nn.Linear | nn.Conv2d):
+        if not isinstance(norm, _NORMS) or not isinstance(layer, _LAYERS):
             continue
-        fuse: Any = fuse_conv_bn_weights if isinstance(layer, nn.Conv2d) else fuse_linear_bn_weights
+        is_linear = isinstance(layer, nn.Linear)
+        fuse: Any = fuse_linear_bn_weights if is_linear else fuse_conv_bn_weights
         layer.weight, layer.bias = fuse(
             layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps,
             norm.weight, norm.bias,

@@ -8,13 +8,12 @@ from types import MappingProxyType
 
 from evaluators.dataflow.folding import Folding, budget_of, fold_within
 from evaluators.dataflow.model import Timing, timing
+from evaluators.dataflow.resources import NAMES
 from evaluators.dataflow.tracing import WHOLE, Bits, circuit_of
 from evaluators.dataflow.units import INPUT_BITS
 from evaluators.devices import Device
 from nas.choices import Genotype
 from nas.trials import Candidate, CandidateError, Provenance, Readings
-
-RESOURCES = ("lut", "ff", "bram18", "dsp")
 
 
 class FpgaDataflow:
@@ -40,7 +39,7 @@ class FpgaDataflow:
         self._device, self._input_shape = device, tuple(input_shape)
         budget = budget_of(device.profile)
         self._budget = {n: min(there, limits.get(n, there)) for n, there in budget.items()}
-        names = ("latency_ms", *RESOURCES, "fits")
+        names = ("latency_ms", *NAMES, "fits")
         self.provides = tuple(f"{name}.{device.alias}" for name in names)
 
     def evaluate(self, candidate: Candidate) -> Readings:
@@ -78,7 +77,7 @@ class FpgaDataflow:
         return Readings({**values, **used}, {**known, **dict.fromkeys(used, counted)})
 
     def _resources(self, found: Folding) -> dict[str, float]:
-        return {f"{name}.{self._device.alias}": found.used[name] for name in RESOURCES}
+        return {f"{name}.{self._device.alias}": found.used[name] for name in NAMES}
 
     def _about(self, time: Timing, bits: Bits) -> Provenance:
         core, board = f"core {time.core_ms:.4g} ms", f"board {time.board_ms:.4g} ms"

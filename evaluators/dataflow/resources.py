@@ -31,7 +31,7 @@ _URAM_WIDTH, _URAM_DEPTH = 72, 4096
 _LUTRAM_DEPTH = 64
 _SHIFT_DEPTH = 32
 _MOST_COMPARED_BITS = 4
-"""Above, rescaling by a product and rounding is cheaper than a comparison with each threshold."""
+"""Above, sums are rescaled by a product and rounded, on DSP slices where products are."""
 _SCALE_BITS = 16
 
 
@@ -136,7 +136,7 @@ def block_rams(width: Numbers, depth: Numbers) -> Numbers:
 
 
 def _thresholds(unit: Unit, pe: Numbers, sums: int, multipliers: str) -> Resources:
-    """What turns sums into activations of few bits: thresholds, or a rescaling of many bits."""
+    """What turns sums into activations of few bits: thresholds, or a rescaling."""
     none = 0.0 * pe
     bits = unit.out_bits
     if not bits:
@@ -144,16 +144,16 @@ def _thresholds(unit: Unit, pe: Numbers, sums: int, multipliers: str) -> Resourc
     levels = 2**bits - 1
     depth = np.ceil(unit.mh / pe)
     memory = pe * levels * sums * np.ceil(depth / _LUTRAM_DEPTH)
-    if bits <= _MOST_COMPARED_BITS:  # FINN-R: each threshold has its comparator
-        luts = _LUT_FACTOR * (memory + pe * levels * sums)
-        return Resources(luts, pe * bits, none, none, none)
+    comparing = _LUT_FACTOR * (memory + pe * levels * sums)  # FINN-R: a comparator each
     # Structure: a factor and an offset a channel, one product, rounding, clipping.
     wide = sums + _SCALE_BITS
     table = pe * wide * np.ceil(depth / _LUTRAM_DEPTH)
-    if multipliers == "dsp":
+    if bits > _MOST_COMPARED_BITS and multipliers == "dsp":
         return Resources(table + pe * sums, pe * wide, none, none, pe * math.ceil(wide / 48))
-    luts = pe * ((2 * math.ceil(wide / 6) - 1) * wide + sums) + table
-    return Resources(luts, pe * wide, none, none, none)
+    rescaling = pe * ((2 * math.ceil(wide / 6) - 1) * wide + sums) + table
+    # Whichever is smaller: else 4 bits would need more than 8.
+    registers = np.where(rescaling < comparing, pe * wide, pe * bits)
+    return Resources(np.minimum(rescaling, comparing), registers, none, none, none)
 
 
 def _window(unit: Unit, pe: Numbers, simd: Numbers) -> Resources:

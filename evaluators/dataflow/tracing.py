@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WHOLE = "all"
 """The bits of all submodules that have none of their own."""
 _JOINS = ("add", "mul", "concat")
-_GROUPED = ("conv", "grouped_conv", "transposed_conv")
+_GROUPED = ("conv", "grouped_conv")
 _POINTWISE_ROLES = ("activation", "norm", "scale", "noop", "copy", "view")
 _POINTWISE = frozenset({"add", "sub", "rsub", "mul", "div", "abs", "neg", "sign", "where"}) | {
     *("round", "floor", "ceil", "trunc", "clamp", "minimum", "maximum"),
@@ -219,7 +219,7 @@ def _geometry(
     if op not in ("conv", "depthwise", "pool"):
         return (1, 1), (1, 1), (0, 0)
     turned = len(node.in_shape) == 4 and node.in_shape[2] == 1
-    if len(node.geometry) == 3 and node.op != "transposed_conv":
+    if len(node.geometry) == 3:
         window, stride, padding = node.geometry
         return _two(window, 1, turned), _two(stride, 1, turned), _two(padding, 0, turned)
     _, height, width = as_map(node.out_shape)

@@ -185,7 +185,9 @@ def _check_quantizers(nodes: tuple[onnx.NodeProto, ...]) -> None:
     clipped = [node.input[0] for node in nodes if node.op_type == "Clip"]
     others = {n for node in nodes if node.op_type != "Clip" for n in node.input if n in floors}
     if others or set(clipped) != floors or len(clipped) != len(floors):
-        raise CandidateError("no circuit: a Floor or a Clip that is no part of a quantizer")
+        raise CandidateError(
+            "no circuit: a Floor or a Clip that is no part of a quantizer (ReLU6? take ReLU)"
+        )
 
 
 def _outside(model: onnx.ModelProto, output: str) -> tuple[bytes, tuple[int, ...]]:

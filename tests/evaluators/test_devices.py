@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from evaluators.devices import Device, computed_in
+from hw_profiles import load
 from tests.hw_profiles.profiles import processor
 
 
@@ -30,6 +31,23 @@ def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, Any], line: st
     values: dict[str, Any] = {"alias": "gpu", "profile": processor(), "method": "modeled"}
     with pytest.raises(ValueError, match=line):
         Device(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("profile", "method", "dtype", "known"),
+    [
+        ("tpu-v5e", "tpu_analytic", "int8", "bfloat16, float32"),
+        ("nvidia-t4", "modeled", "float8", "float16"),
+        ("zcu102-dpu", "fpga_dpu", "int4", "one of int8 "),
+        ("pynq-z2", "modeled", "int4", "int8, int16, int32"),
+    ],
+)
+def test_a_dtype_that_a_profile_does_not_know_is_refused_before_a_search(
+    profile: str, method: str, dtype: str, known: str
+) -> None:
+    with pytest.raises(ValueError, match=f"dtype of device d .*{known}.*{profile}.*got '{dtype}'"):
+        Device("d", load(profile), method, dtype=dtype)
+    assert Device("d", load(profile), method, dtype=load(profile).dtype).batch == 1
 
 
 def test_a_model_of_a_measured_device_is_an_estimate() -> None:

@@ -161,6 +161,22 @@ def test_the_same_seed_gives_the_same_network():
     assert all(map(torch.equal, first.state_dict().values(), other.state_dict().values()))
 
 
+def test_a_signal_is_convolved_in_few_bits_too(tmp_path):
+    """Not one layer keeps float weights where the file says that it is fixed-point."""
+    with seeded(0):
+        module = nn.Sequential(
+            nn.Flatten(2), nn.Conv1d(1, 4, 5, 4), nn.BatchNorm1d(4), nn.ReLU(),
+            nn.Flatten(), nn.Linear(60, 10),
+        )  # fmt: skip
+    quantized = quantize_in_training(module, config(2, 4), INPUTS, no_training)
+    assert [len(layer.weight.unique()) for layer in layers_of(quantized)] == [3, 3]
+    assert not any(isinstance(part, nn.BatchNorm1d) for part in quantized.modules())
+    chosen = config(2, 4)
+    with torch.no_grad():
+        expected = quantized(torch.from_numpy(DATA.preprocessing.apply(DATA.validation.inputs)))
+    np.testing.assert_array_equal(outputs(filed(quantized, chosen, tmp_path)), expected.numpy())
+
+
 def test_other_schemes_leave_the_module_to_the_packed_file():
     module = perceptron(4, 2)
 
@@ -175,6 +191,8 @@ def test_other_schemes_leave_the_module_to_the_packed_file():
         (nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3)), "0 is a BatchNorm2d"),
         (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "1 is a LayerNorm"),
         (nn.Sequential(nn.MultiheadAttention(4, 1)), "0 is a MultiheadAttention"),
+        (nn.Sequential(nn.ConvTranspose2d(1, 4, 3), nn.Linear(4, 4)), "0 is a ConvTranspose2d"),
+        (nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4)), "1 is a LSTM"),
     ],
 )
 def test_what_cannot_be_quantized_is_the_candidates_fault(module, line):

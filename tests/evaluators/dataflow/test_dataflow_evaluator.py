@@ -38,6 +38,17 @@ def test_it_gives_latency_and_resources_with_their_origin() -> None:
     assert "estimates" in readings.provenance["lut.fpga"].method
 
 
+def test_memories_of_larger_devices_are_told_and_can_be_bounded() -> None:
+    """A network whose weights lie in UltraRAM where there is any."""
+    device = Device("fpga", load("alveo-u250"), "fpga_dataflow")
+    wide = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 2048))
+    free = FpgaDataflow(device, (2048,)).evaluate(candidate(wide))
+    assert free["uram.fpga"] > 8
+    less = FpgaDataflow(device, (2048,), {"uram": 8}).evaluate(candidate(wide))
+    assert less["uram.fpga"] <= 8
+    assert FpgaDataflow(DEVICE, (3, 32, 32)).evaluate(candidate(small()))["uram.fpga"] == 0
+
+
 def test_fewer_bits_are_faster_and_8_are_the_default() -> None:
     evaluator = FpgaDataflow(DEVICE, (3, 32, 32))
     low = evaluator.evaluate(candidate(small(), **LOW))

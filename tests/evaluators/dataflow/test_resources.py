@@ -52,6 +52,14 @@ def test_many_bits_are_rescaled_instead_of_compared() -> None:
     assert cost(eight, 4, 1, "dsp")["dsp"] == 4 + 4
 
 
+@pytest.mark.parametrize("pe", [1, 4])
+def test_fewer_bits_of_activations_never_need_more(pe: int) -> None:
+    """Between comparing with each threshold and rescaling, the smaller one is taken."""
+    units = [conv(16, 16, 8, weight_bits=b, in_bits=b, out_bits=b) for b in range(1, 9)]
+    luts = [cost(unit, pe, 4)["lut"] for unit in units]
+    assert luts == sorted(luts)
+
+
 @pytest.mark.parametrize(("width", "depth", "expected"), [
     (1, 16384, 1), (1, 16385, 2), (2, 8192, 1), (4, 4096, 1), (9, 2048, 1), (18, 1024, 1),
     (36, 512, 1), (36, 513, 2), (37, 512, 2), (8, 2049, 2), (72, 1024, 4),

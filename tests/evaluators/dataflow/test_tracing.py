@@ -43,6 +43,13 @@ def test_branches_meet_where_the_network_joins_them() -> None:
     assert circuit.readers == [2, 1, 1, 1, 0]
 
 
+def test_a_transposed_convolution_has_no_unit() -> None:
+    """Its weights would be counted at a fraction of what they are."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 8, 2, 2), head(8, 10))
+    with pytest.raises(CandidateError, match="no unit for .transposed_conv. .in 1."):
+        circuit_of(net, (3, 16, 16))
+
+
 def test_a_gate_is_read_where_the_map_is() -> None:
     circuit = circuit_of(nn.Sequential(conv(3, 16), SqueezeExcite(), head(16, 10)), (3, 8, 8))
     assert ops(circuit) == ["conv", "global_pool", "conv", "conv", "mul", "global_pool", "linear"]

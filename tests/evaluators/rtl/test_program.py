@@ -89,6 +89,7 @@ def test_a_convolution_counts_once_a_pixel(tmp_path):
     [
         ([nn.Linear(64, 8), nn.Sigmoid()], "the network has a Sigmoid"),
         ([nn.Linear(64, 8), nn.Hardtanh()], "no part of a quantizer"),
+        ([nn.Linear(64, 8), nn.ReLU6()], r"ReLU6\? take ReLU"),
     ],
 )
 def test_what_is_no_logic_of_adders_is_refused(layers, line, tmp_path):
