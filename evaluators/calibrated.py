@@ -27,6 +27,7 @@ from evaluators.kernel_table import (
 )
 from evaluators.latency import KernelLatency
 from evaluators.packing import arrays_from, arrays_to, kernels_from, kernels_to
+from evaluators.unseen import Known
 from evaluators.workload import Kernel, counted
 from hw_profiles import HardwareProfile
 
@@ -110,11 +111,13 @@ class Prediction:
         latency_ms: (workloads,).
         low_ms: (workloads,), lower end of the error bar.
         high_ms: (workloads,), its upper end.
+        notes: what is to be said of each, ``""`` where it is like those measured.
     """
 
     latency_ms: Array
     low_ms: Array
     high_ms: Array
+    notes: tuple[str, ...] = ()
 
 
 class _Part(NamedTuple):
@@ -125,6 +128,7 @@ class _Part(NamedTuple):
     amounts: Array
     column: int
     binds: str
+    unseen_ms: float
 
 
 class Calibrated:
@@ -147,11 +151,13 @@ class Calibrated:
             self._scale, self._bar = number(record["scale"]), number(record["bar"])
             self._networks = int(record["networks"])
             self._residual = _unpacked(record["residual"])
+            self._seen = Known.of(profile, self._residual[2])
             if CALL not in self._coefficients or len(self._residual[1]) != len(self._coefficients):
                 raise ValueError("coefficients are missing")
         except UNREADABLE as error:
             raise unreadable(profile, error) from None
         self._known: dict[Kernel, _Part] = {}
+        self._dtype = dtype
         self.method = f"physical, calibrated on {self._networks} networks"
 
     def predict(self, table: KernelTable) -> Prediction:
@@ -161,7 +167,29 @@ class Calibrated:
         correction, deviation = process.predict(weighed.inputs(floors, known))
         latency = weighed.total_ms * (1 + correction)
         reach = np.minimum(self._bar * deviation / (1 + correction), _WIDEST_BAR)
-        return Prediction(latency, latency * (1 - reach), latency * (1 + reach))
+        each = np.array([self._part(kernel).unseen_ms for kernel in table.kernels])
+        share = np.minimum(table.counts @ each / weighed.total_ms, 1.0)
+        low, high = self._seen.bar(latency, reach, self._seen.unknown(latency, share))
+        pairs = zip(latency, share, strict=True)
+        return Prediction(latency, low, high, tuple(self._seen.said(*pair) for pair in pairs))
+
+    def note(self, kernels: Sequence[Kernel], latency_ms: float) -> str:
+        """What is to be said of a latency of these kernels, see `Prediction`."""
+        return self._seen.said(latency_ms, self._share(kernels, self._raw_ms(kernels)))
+
+    def _raw_ms(self, kernels: Sequence[Kernel]) -> float:
+        """What the weighed components say, before it is corrected."""
+        parts = [(self._part(kernel), kernel.count) for kernel in kernels]
+        call = 1e3 * self._engine.call_s(kernels[0])
+        zero_shot = sum(part.zero_shot_ms * count for part, count in parts) + call
+        total = sum(part.each_ms * count for part, count in parts)
+        total += call * self._coefficients[CALL]
+        return max(total, _LEAST_OF_ZERO_SHOT * self._scale * zero_shot, 1e-9)
+
+    def _share(self, kernels: Sequence[Kernel], raw_ms: float) -> float:
+        """Of the time, in what no measured network had."""
+        unseen = sum(self._part(kernel).unseen_ms * kernel.count for kernel in kernels)
+        return min(1.0, unseen / raw_ms)
 
     def times(
         self, kernels: Sequence[Kernel]
@@ -170,14 +198,13 @@ class Calibrated:
 
         The same as `predict`, for one workload, fast: nothing is looked up twice.
         """
-        parts = [self._known.get(kernel) or self._learn(kernel) for kernel in kernels]
+        parts = [self._part(kernel) for kernel in kernels]
         process, floors, _ = self._residual
         counts = np.array([kernel.count for kernel in kernels], dtype=float)
         each = np.array([part.each_ms for part in parts])
         call = 1e3 * self._engine.call_s(kernels[0])
         zero_shot = counts @ np.array([part.zero_shot_ms for part in parts]) + call
-        total = counts @ each + call * self._coefficients[CALL]
-        total = max(total, _LEAST_OF_ZERO_SHOT * self._scale * zero_shot, 1e-9)
+        total = self._raw_ms(kernels)
         shares = counts * np.maximum(each, floors[-1]) / total
         columns = np.array([part.column for part in parts])
         dense = np.zeros(process.kernels)
@@ -187,6 +214,8 @@ class Calibrated:
         correction, deviation = process.predict_one(dense, np.log(np.append(amounts, zero_shot)))
         latency = total * (1 + correction)
         reach = min(self._bar * deviation / (1 + correction), _WIDEST_BAR)
+        unknown = self._seen.unknown(latency, self._share(kernels, total))
+        low, high = self._seen.bar(latency, reach, unknown)
         spent = {"overhead": 0.0, "compute": 0.0, "memory": 0.0}
         shown = []
         for kernel, part in zip(kernels, parts, strict=True):
@@ -204,7 +233,10 @@ class Calibrated:
             )
         spent["overhead"] += max(0.0, latency - sum(spent.values()))
         binds = max(spent, key=lambda name: spent[name])
-        return latency, latency * (1 - reach), latency * (1 + reach), tuple(shown), binds
+        return latency, float(low), float(high), tuple(shown), binds
+
+    def _part(self, kernel: Kernel) -> _Part:
+        return self._known.get(kernel) or self._learn(kernel)
 
     def _learn(self, kernel: Kernel) -> _Part:
         """What the model needs to know of a kernel, remembered."""
@@ -213,16 +245,18 @@ class Calibrated:
         columns = [name for name in self._coefficients if name != CALL]
         strange = [name for name in found if name not in self._coefficients]
         each = sum(found[name] * self._coefficients[name] for name in columns if name in found)
-        each += sum(
+        unseen = sum(
             found[name] * self._scale * anchor
             for name, anchor in zip(strange, anchors_of(strange), strict=True)
         )
+        each += unseen
         part = _Part(
             each_ms=1e3 * float(each),
             zero_shot_ms=1e3 * (demand.busy_s + demand.overhead_s),
             amounts=1e3 * np.array([found.get(name, 0.0) for name in columns]),
             column=self._residual[2].get(counted(kernel, 1), -1),
             binds=demand.binds,
+            unseen_ms=1e3 * float(unseen if self._seen.has(kernel, self._dtype) else each),
         )
         self._known[kernel] = part
         return part

@@ -64,7 +64,7 @@ def estimate(
         source="modeled",
         kernels=kernels,
         binds=binds,
-        method=model.method,
+        method=", ".join(filter(None, [model.method, _note(model, workload, latency_ms)])),
         energy_mj=energy_mj(workload, profile, latency_ms, batch, dtype),
         memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
     )
@@ -90,18 +90,19 @@ def estimate_many(
         return [estimate(workload, profile, batch, dtype) for workload in workloads]
     found = predict(tabulate(workloads), profile, batch, dtype)
     method = _model(profile, batch, dtype or profile.dtype).method
-    ends = zip(workloads, found.latency_ms, found.low_ms, found.high_ms, strict=True)
+    notes = found.notes or ("",) * len(workloads)
+    ends = zip(workloads, found.latency_ms, found.low_ms, found.high_ms, notes, strict=True)
     return [
         Latency(
             latency_ms=float(latency_ms),
             low=float(low),
             high=float(high),
             source="modeled",
-            method=method,
+            method=", ".join(filter(None, [method, note])),
             energy_mj=energy_mj(workload, profile, float(latency_ms), batch, dtype),
             memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
         )
-        for workload, latency_ms, low, high in ends
+        for workload, latency_ms, low, high, note in ends
     ]
 
 
@@ -148,6 +149,15 @@ def energy_mj(
         joules += each * kernel.count
     idle = profile.power_w.get("idle")
     return 1e3 * joules + (idle.value * latency_ms if idle else 0.0)
+
+
+def _note(
+    model: Roofline | Dataflow | Calibrated | Lookup, workload: Workload, latency_ms: float
+) -> str:
+    """Whether the workload lies outside of what was measured for a calibration."""
+    if not isinstance(model, Calibrated | Lookup):
+        return ""
+    return model.note(workload.kernels, latency_ms)
 
 
 def _memory_kb(workload: Workload, batch: int, dtype: str) -> float | None:
