@@ -147,7 +147,10 @@ def check_measurable(device: Device) -> None:
     """
     if device.method != "measured":
         raise ValueError(f"device {device.alias} is {device.method}, it cannot be measured here")
-    what = f"device {device.alias} ({device.name}: {device.profile.title}) cannot be measured here"
+    who = f"device {device.alias} ({device.name}: {device.profile.title})"
+    if device.alias == device.name:
+        who = f"{device.name} ({device.profile.title})"
+    what = f"{who} cannot be measured here"
     kind = device.profile.kind
     if kind == "gpu":
         here = gpus.gpu_name()

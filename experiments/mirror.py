@@ -22,8 +22,8 @@ from experiments.fronts import Front, costs_of, front_trials, meets
 from experiments.mirror_front import FrontWriter
 from experiments.mlflow_view import HYPERVOLUME, TAG
 from experiments.report import write_report
-from experiments.second_look import META, widened
 from experiments.runs import Run
+from experiments.second_look import META, widened
 from experiments.tracking import Found, Point, Store
 from nas.keys import digest
 from nas.pareto import ParetoArchive, hypervolume

@@ -474,9 +474,7 @@ def test_evaluator(simulate: Simulate) -> None:
     assert list(evaluator.provides) == names
     readings = evaluator.evaluate(candidate("net", "int8"))
     assert isinstance(readings, Readings)
-    assert readings == pytest.approx(
-        dict(zip(names, [0.1, 0.11, 0.11, 0.01], strict=True))
-    )
+    assert readings == pytest.approx(dict(zip(names, [0.1, 0.11, 0.11, 0.01], strict=True)))
     latency = readings.provenance["latency_ms.box"]
     assert latency.to_json() == {
         "source": "measured",
