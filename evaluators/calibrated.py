@@ -50,12 +50,14 @@ class Weighed:
         components: of the kernels.
         each_ms: (kernels,), the weighed time of one execution of each kernel.
         total_ms: (workloads,).
+        strange_ms: (kernels,), the part of ``each_ms`` that no measured network had.
     """
 
     table: KernelTable
     components: Components
     each_ms: Array
     total_ms: Array
+    strange_ms: Array
 
     def inputs(self, floors: Array, known: Mapping[Kernel, int]) -> Inputs:
         """What the Gaussian process knows of the workloads.
@@ -91,9 +93,10 @@ def weigh(
     weights = scale * anchors_of(components.names)
     weights[: len(names)] = [coefficients[name] for name in names]
     each = components.each @ weights
+    strange = components.each[:, len(names) :] @ weights[len(names) :]
     total = table.counts @ each + components.call_ms * coefficients[CALL]
     least = _LEAST_OF_ZERO_SHOT * scale * zero_shot_ms(table, components)
-    return Weighed(table, components, each, np.maximum(total, np.maximum(least, 1e-9)))
+    return Weighed(table, components, each, np.maximum(total, np.maximum(least, 1e-9)), strange)
 
 
 def floors_of(weighed: Weighed) -> Array:
@@ -129,6 +132,10 @@ class _Part(NamedTuple):
     column: int
     binds: str
     unseen_ms: float
+
+
+Noted = tuple[float, float, float, tuple[KernelLatency, ...], str, str]
+"""Milliseconds, both ends of the bar, the kernels, what binds, and what is to be said of it."""
 
 
 class Calibrated:
@@ -167,29 +174,12 @@ class Calibrated:
         correction, deviation = process.predict(weighed.inputs(floors, known))
         latency = weighed.total_ms * (1 + correction)
         reach = np.minimum(self._bar * deviation / (1 + correction), _WIDEST_BAR)
-        each = np.array([self._part(kernel).unseen_ms for kernel in table.kernels])
-        share = np.minimum(table.counts @ each / weighed.total_ms, 1.0)
+        known_dtype = [self._seen.has(kernel, self._dtype) for kernel in table.kernels]
+        unseen = np.where(known_dtype, weighed.strange_ms, weighed.each_ms)
+        share = np.minimum(table.counts @ unseen / weighed.total_ms, 1.0)
         low, high = self._seen.bar(latency, reach, self._seen.unknown(latency, share))
         pairs = zip(latency, share, strict=True)
         return Prediction(latency, low, high, tuple(self._seen.said(*pair) for pair in pairs))
-
-    def note(self, kernels: Sequence[Kernel], latency_ms: float) -> str:
-        """What is to be said of a latency of these kernels, see `Prediction`."""
-        return self._seen.said(latency_ms, self._share(kernels, self._raw_ms(kernels)))
-
-    def _raw_ms(self, kernels: Sequence[Kernel]) -> float:
-        """What the weighed components say, before it is corrected."""
-        parts = [(self._part(kernel), kernel.count) for kernel in kernels]
-        call = 1e3 * self._engine.call_s(kernels[0])
-        zero_shot = sum(part.zero_shot_ms * count for part, count in parts) + call
-        total = sum(part.each_ms * count for part, count in parts)
-        total += call * self._coefficients[CALL]
-        return max(total, _LEAST_OF_ZERO_SHOT * self._scale * zero_shot, 1e-9)
-
-    def _share(self, kernels: Sequence[Kernel], raw_ms: float) -> float:
-        """Of the time, in what no measured network had."""
-        unseen = sum(self._part(kernel).unseen_ms * kernel.count for kernel in kernels)
-        return min(1.0, unseen / raw_ms)
 
     def times(
         self, kernels: Sequence[Kernel]
@@ -198,13 +188,18 @@ class Calibrated:
 
         The same as `predict`, for one workload, fast: nothing is looked up twice.
         """
+        return self.noted(kernels)[:5]
+
+    def noted(self, kernels: Sequence[Kernel]) -> Noted:
+        """The same as `times`, and what is to be said of the latency, see `Prediction`."""
         parts = [self._part(kernel) for kernel in kernels]
         process, floors, _ = self._residual
         counts = np.array([kernel.count for kernel in kernels], dtype=float)
         each = np.array([part.each_ms for part in parts])
         call = 1e3 * self._engine.call_s(kernels[0])
         zero_shot = counts @ np.array([part.zero_shot_ms for part in parts]) + call
-        total = self._raw_ms(kernels)
+        total = counts @ each + call * self._coefficients[CALL]
+        total = max(total, _LEAST_OF_ZERO_SHOT * self._scale * zero_shot, 1e-9)
         shares = counts * np.maximum(each, floors[-1]) / total
         columns = np.array([part.column for part in parts])
         dense = np.zeros(process.kernels)
@@ -214,8 +209,9 @@ class Calibrated:
         correction, deviation = process.predict_one(dense, np.log(np.append(amounts, zero_shot)))
         latency = total * (1 + correction)
         reach = min(self._bar * deviation / (1 + correction), _WIDEST_BAR)
-        unknown = self._seen.unknown(latency, self._share(kernels, total))
-        low, high = self._seen.bar(latency, reach, unknown)
+        unseen = min(1.0, float(counts @ np.array([part.unseen_ms for part in parts])) / total)
+        low, high = self._seen.bar(latency, reach, self._seen.unknown(latency, unseen))
+        note = self._seen.said(latency, unseen)
         spent = {"overhead": 0.0, "compute": 0.0, "memory": 0.0}
         shown = []
         for kernel, part in zip(kernels, parts, strict=True):
@@ -233,7 +229,7 @@ class Calibrated:
             )
         spent["overhead"] += max(0.0, latency - sum(spent.values()))
         binds = max(spent, key=lambda name: spent[name])
-        return latency, float(low), float(high), tuple(shown), binds
+        return latency, float(low), float(high), tuple(shown), binds, note
 
     def _part(self, kernel: Kernel) -> _Part:
         return self._known.get(kernel) or self._learn(kernel)

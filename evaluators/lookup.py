@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from evaluators.calibrated import UNREADABLE, Prediction, number, unreadable
+from evaluators.calibrated import UNREADABLE, Noted, Prediction, number, unreadable
 from evaluators.calibration_fit import Array, folds
 from evaluators.components import engine_of
 from evaluators.kernel_table import KernelTable, components_of
@@ -94,14 +94,14 @@ class Lookup:
         pairs = zip(total, share, strict=True)
         return Prediction(total, low, high, tuple(self._seen.said(*pair) for pair in pairs))
 
-    def note(self, kernels: Sequence[Kernel], latency_ms: float) -> str:
-        """What is to be said of a latency of these kernels, see `Prediction`."""
-        return self._seen.said(latency_ms, self._share(kernels, latency_ms))
-
     def times(
         self, kernels: Sequence[Kernel]
     ) -> tuple[float, float, float, tuple[KernelLatency, ...], str]:
         """Milliseconds of one call with both ends of its bar, those of each kernel, what binds."""
+        return self.noted(kernels)[:5]
+
+    def noted(self, kernels: Sequence[Kernel]) -> Noted:
+        """The same as `times`, and what is to be said of the latency, see `Prediction`."""
         spent = {"overhead": self._call, "compute": 0.0, "memory": 0.0}
         parts = []
         for kernel in kernels:
@@ -110,10 +110,11 @@ class Lookup:
             shapes = kernel.in_shape, kernel.out_shape
             parts.append(KernelLatency(kernel.op, *shapes, kernel.count, time_ms, binds))
         total = max(sum(spent.values()), 1e-9)
-        unknown = self._seen.unknown(total, self._share(kernels, total))
-        low, high = self._seen.bar(total, self._reach, unknown)
+        unseen = self._share(kernels, total)
+        low, high = self._seen.bar(total, self._reach, self._seen.unknown(total, unseen))
         binds = max(spent, key=lambda name: spent[name])
-        return total, float(low), float(high), tuple(parts), binds
+        note = self._seen.said(total, unseen)
+        return total, float(low), float(high), tuple(parts), binds, note
 
     def _share(self, kernels: Sequence[Kernel], total_ms: float) -> float:
         """Of the time, in kinds of kernels or dtypes that no measured network had."""

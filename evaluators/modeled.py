@@ -56,7 +56,11 @@ def estimate(
     """
     _check(workload, profile, batch)
     model = _model(profile, batch, dtype or profile.dtype)
-    latency_ms, low, high, kernels, binds = model.times(workload.kernels)
+    note = ""
+    if isinstance(model, Calibrated | Lookup):
+        latency_ms, low, high, kernels, binds, note = model.noted(workload.kernels)
+    else:
+        latency_ms, low, high, kernels, binds = model.times(workload.kernels)
     return Latency(
         latency_ms=latency_ms,
         low=low,
@@ -64,7 +68,7 @@ def estimate(
         source="modeled",
         kernels=kernels,
         binds=binds,
-        method=", ".join(filter(None, [model.method, _note(model, workload, latency_ms)])),
+        method=", ".join(filter(None, [model.method, note])),
         energy_mj=energy_mj(workload, profile, latency_ms, batch, dtype),
         memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
     )
@@ -149,15 +153,6 @@ def energy_mj(
         joules += each * kernel.count
     idle = profile.power_w.get("idle")
     return 1e3 * joules + (idle.value * latency_ms if idle else 0.0)
-
-
-def _note(
-    model: Roofline | Dataflow | Calibrated | Lookup, workload: Workload, latency_ms: float
-) -> str:
-    """Whether the workload lies outside of what was measured for a calibration."""
-    if not isinstance(model, Calibrated | Lookup):
-        return ""
-    return model.note(workload.kernels, latency_ms)
 
 
 def _memory_kb(workload: Workload, batch: int, dtype: str) -> float | None:
