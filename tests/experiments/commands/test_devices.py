@@ -103,7 +103,7 @@ class TestOne:
     def test_a_peak_names_the_figures_that_it_comes_from(self, nas: Nas) -> None:
         expected = {
             "nvidia-a100": "  peak: 312 T op/s in float16, the figure peak_ops_s.matrix.float16\n",
-            "pynq-z2": "op/s in int8, 2 x parts.dsp x parts.usable_dsp x clock_hz\n",
+            "pynq-z2": "op/s in int16, 2 x parts.dsp x parts.usable_dsp x clock_hz\n",
             "zcu102-dpu": "op/s in int8, 2 x the three parallelisms x clock_hz\n",
         }
         for name, line in expected.items():
