@@ -14,7 +14,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluators.timing import quantile
 from hw_profiles import host
 from hw_profiles.home import profiles_folder
 
@@ -77,8 +76,9 @@ class PaceMemory:
 
     def standing(self, now_ns: float) -> Standing:
         """Where a time stands among those that are kept, itself included."""
-        levels = [*(level for _, level in self._read()), now_ns]
-        return Standing(now_ns, quantile(levels, _RARE), quantile(levels, 1 - _RARE))
+        levels = sorted([*(level for _, level in self._read()), now_ns])
+        rare = int(_RARE * len(levels))
+        return Standing(now_ns, levels[rare], levels[-1 - rare])
 
     def _read(self) -> list[tuple[float, float]]:
         if self.path is None:
