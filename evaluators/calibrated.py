@@ -27,6 +27,7 @@ from evaluators.kernel_table import (
 )
 from evaluators.latency import KernelLatency
 from evaluators.packing import arrays_from, arrays_to, kernels_from, kernels_to
+from evaluators.unseen import Known
 from evaluators.workload import Kernel, counted
 from hw_profiles import HardwareProfile
 
@@ -49,12 +50,14 @@ class Weighed:
         components: of the kernels.
         each_ms: (kernels,), the weighed time of one execution of each kernel.
         total_ms: (workloads,).
+        strange_ms: (kernels,), the part of ``each_ms`` that no measured network had.
     """
 
     table: KernelTable
     components: Components
     each_ms: Array
     total_ms: Array
+    strange_ms: Array
 
     def inputs(self, floors: Array, known: Mapping[Kernel, int]) -> Inputs:
         """What the Gaussian process knows of the workloads.
@@ -90,9 +93,10 @@ def weigh(
     weights = scale * anchors_of(components.names)
     weights[: len(names)] = [coefficients[name] for name in names]
     each = components.each @ weights
+    strange = components.each[:, len(names) :] @ weights[len(names) :]
     total = table.counts @ each + components.call_ms * coefficients[CALL]
     least = _LEAST_OF_ZERO_SHOT * scale * zero_shot_ms(table, components)
-    return Weighed(table, components, each, np.maximum(total, np.maximum(least, 1e-9)))
+    return Weighed(table, components, each, np.maximum(total, np.maximum(least, 1e-9)), strange)
 
 
 def floors_of(weighed: Weighed) -> Array:
@@ -110,11 +114,13 @@ class Prediction:
         latency_ms: (workloads,).
         low_ms: (workloads,), lower end of the error bar.
         high_ms: (workloads,), its upper end.
+        notes: what is to be said of each, ``""`` where it is like those measured.
     """
 
     latency_ms: Array
     low_ms: Array
     high_ms: Array
+    notes: tuple[str, ...] = ()
 
 
 class _Part(NamedTuple):
@@ -126,6 +132,11 @@ class _Part(NamedTuple):
     amounts: Array
     column: int
     binds: str
+    unseen_ms: float
+
+
+Noted = tuple[float, float, float, tuple[KernelLatency, ...], str, str]
+"""Milliseconds, both ends of the bar, the kernels, what binds, and what is to be said of it."""
 
 
 class Calibrated:
@@ -148,11 +159,13 @@ class Calibrated:
             self._scale, self._bar = number(record["scale"]), number(record["bar"])
             self._networks = int(record["networks"])
             self._residual = _unpacked(record["residual"])
+            self._seen = Known.of(profile, self._residual[2])
             if CALL not in self._coefficients or len(self._residual[1]) != len(self._coefficients):
                 raise ValueError("coefficients are missing")
         except UNREADABLE as error:
             raise unreadable(profile, error) from None
         self._known: dict[Kernel, _Part] = {}
+        self._dtype = dtype
         self.method = f"physical, calibrated on {self._networks} networks"
 
     def predict(self, table: KernelTable) -> Prediction:
@@ -162,7 +175,12 @@ class Calibrated:
         correction, deviation = process.predict(weighed.inputs(floors, known))
         latency = weighed.total_ms * (1 + correction)
         reach = np.minimum(self._bar * deviation / (1 + correction), _WIDEST_BAR)
-        return Prediction(latency, latency * (1 - reach), latency * (1 + reach))
+        known_dtype = [self._seen.has(kernel, self._dtype) for kernel in table.kernels]
+        unseen = np.where(known_dtype, weighed.strange_ms, weighed.each_ms)
+        share = np.minimum(table.counts @ unseen / weighed.total_ms, 1.0)
+        low, high = self._seen.bar(latency, reach, self._seen.unknown(latency, share))
+        pairs = zip(latency, share, strict=True)
+        return Prediction(latency, low, high, tuple(self._seen.said(*pair) for pair in pairs))
 
     def times(
         self, kernels: Sequence[Kernel]
@@ -171,7 +189,11 @@ class Calibrated:
 
         The same as `predict`, for one workload, fast: nothing is looked up twice.
         """
-        parts = [self._known.get(kernel) or self._learn(kernel) for kernel in kernels]
+        return self.noted(kernels)[:5]
+
+    def noted(self, kernels: Sequence[Kernel]) -> Noted:
+        """The same as `times`, and what is to be said of the latency, see `Prediction`."""
+        parts = [self._part(kernel) for kernel in kernels]
         process, floors, _ = self._residual
         counts = np.array([kernel.count for kernel in kernels], dtype=float)
         each = np.array([part.each_ms for part in parts])
@@ -189,6 +211,9 @@ class Calibrated:
         correction, deviation = process.predict_one(dense, np.log(np.append(amounts, zero_shot)))
         latency = total * (1 + correction)
         reach = min(self._bar * deviation / (1 + correction), _WIDEST_BAR)
+        unseen = min(1.0, float(counts @ np.array([part.unseen_ms for part in parts])) / total)
+        low, high = self._seen.bar(latency, reach, self._seen.unknown(latency, unseen))
+        note = self._seen.said(latency, unseen)
         spent = {"overhead": 0.0, "compute": 0.0, "memory": 0.0}
         shown = []
         for kernel, part in zip(kernels, parts, strict=True):
@@ -206,7 +231,10 @@ class Calibrated:
             )
         spent["overhead"] += max(0.0, latency - sum(spent.values()))
         binds = max(spent, key=lambda name: spent[name])
-        return latency, latency * (1 - reach), latency * (1 + reach), tuple(shown), binds
+        return latency, float(low), float(high), tuple(shown), binds, note
+
+    def _part(self, kernel: Kernel) -> _Part:
+        return self._known.get(kernel) or self._learn(kernel)
 
     def _learn(self, kernel: Kernel) -> _Part:
         """What the model needs to know of a kernel, remembered."""
@@ -215,10 +243,11 @@ class Calibrated:
         columns = [name for name in self._coefficients if name != CALL]
         strange = [name for name in found if name not in self._coefficients]
         each = sum(found[name] * self._coefficients[name] for name in columns if name in found)
-        each += sum(
+        unseen = sum(
             found[name] * self._scale * anchor
             for name, anchor in zip(strange, anchors_of(strange), strict=True)
         )
+        each += unseen
         part = _Part(
             each_ms=1e3 * float(each),
             zero_shot_ms=1e3 * (demand.busy_s + demand.overhead_s),
@@ -226,6 +255,7 @@ class Calibrated:
             amounts=1e3 * np.array([found.get(name, 0.0) for name in columns]),
             column=self._residual[2].get(counted(kernel, 1), -1),
             binds=demand.binds,
+            unseen_ms=1e3 * float(unseen if self._seen.has(kernel, self._dtype) else each),
         )
         self._known[kernel] = part
         return part

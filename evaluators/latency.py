@@ -50,6 +50,7 @@ class Latency:
         wall_p50_ms: median of the wall-clock time, of a measured latency.
         wall_p99_ms: its 99th percentile.
         reference_ratio: to the reference network, timed alternately on the same device.
+        reference_ms: the reference network's own time meanwhile: the pace of the machine.
         iqr_ms: interquartile range.
         noisy: the machine did other work meanwhile.
         energy_mj: millijoule a call, where known.
@@ -73,6 +74,7 @@ class Latency:
     noisy: bool = False
     energy_mj: float | None = None
     memory_kb: float | None = None
+    reference_ms: float | None = None
 
     def __post_init__(self) -> None:
         if self.source not in ("measured", "modeled"):

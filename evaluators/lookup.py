@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from evaluators.calibrated import UNREADABLE, Prediction, number, unreadable
+from evaluators.calibrated import UNREADABLE, Noted, Prediction, number, unreadable
 from evaluators.calibration_fit import Array, folds
 from evaluators.components import engine_of
 from evaluators.kernel_table import KernelTable, components_of
 from evaluators.latency import KernelLatency
 from evaluators.packing import kernels_from, kernels_to
+from evaluators.unseen import Known
 from evaluators.workload import Kernel, counted
 from hw_profiles import HardwareProfile
 
@@ -76,21 +77,31 @@ class Lookup:
             self._scale, self._call = number(record["scale"]), number(record["call_ms"])
             self._reach = min(number(record["bar"]), 0.95)
             self._networks = int(record["networks"])
+            self._seen = Known.of(profile, self._times)
         except UNREADABLE as error:
             raise unreadable(profile, error) from None
-        self._engine = engine_of(profile, batch, dtype)
+        self._engine, self._dtype = engine_of(profile, batch, dtype), dtype
+        self._kinds = {self._engine.demand(kernel).kind for kernel in self._times}
         self.method = f"lookup, calibrated on {self._networks} networks"
 
     def predict(self, table: KernelTable) -> Prediction:
         """The latencies of workloads; the bars are the errors of networks left out."""
         each = np.array([self._time(kernel) for kernel in table.kernels])
         total = np.maximum(table.counts @ each + self._call, 1e-9)
-        return Prediction(total, total * (1 - self._reach), total * (1 + self._reach))
+        strange = np.array([not self._is_known(kernel) for kernel in table.kernels])
+        share = np.minimum(table.counts @ (each * strange) / total, 1.0)
+        low, high = self._seen.bar(total, self._reach, self._seen.unknown(total, share))
+        pairs = zip(total, share, strict=True)
+        return Prediction(total, low, high, tuple(self._seen.said(*pair) for pair in pairs))
 
     def times(
         self, kernels: Sequence[Kernel]
     ) -> tuple[float, float, float, tuple[KernelLatency, ...], str]:
         """Milliseconds of one call with both ends of its bar, those of each kernel, what binds."""
+        return self.noted(kernels)[:5]
+
+    def noted(self, kernels: Sequence[Kernel]) -> Noted:
+        """The same as `times`, and what is to be said of the latency, see `Prediction`."""
         spent = {"overhead": self._call, "compute": 0.0, "memory": 0.0}
         parts = []
         for kernel in kernels:
@@ -99,8 +110,21 @@ class Lookup:
             shapes = kernel.in_shape, kernel.out_shape
             parts.append(KernelLatency(kernel.op, *shapes, kernel.count, time_ms, binds))
         total = max(sum(spent.values()), 1e-9)
-        ends = total * (1 - self._reach), total * (1 + self._reach)
-        return total, *ends, tuple(parts), max(spent, key=lambda name: spent[name])
+        unseen = self._share(kernels, total)
+        low, high = self._seen.bar(total, self._reach, self._seen.unknown(total, unseen))
+        binds = max(spent, key=lambda name: spent[name])
+        note = self._seen.said(total, unseen)
+        return total, float(low), float(high), tuple(parts), binds, note
+
+    def _share(self, kernels: Sequence[Kernel], total_ms: float) -> float:
+        """Of the time, in kinds of kernels or dtypes that no measured network had."""
+        each = [(counted(kernel, 1), kernel.count) for kernel in kernels]
+        times = [self._time(one) * count for one, count in each if not self._is_known(one)]
+        return min(1.0, sum(times) / total_ms)
+
+    def _is_known(self, kernel: Kernel) -> bool:
+        kind = self._engine.demand(kernel).kind
+        return kind in self._kinds and self._seen.has(kernel, self._dtype)
 
     def _binds(self, kernel: Kernel) -> str:
         return self._engine.demand(kernel).binds

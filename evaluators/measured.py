@@ -26,6 +26,9 @@ from nas.trials import Candidate, CandidateError, Readings
 
 FRONT_RULES = Rules(min_blocks=100, max_blocks=250, patience_s=12.0)
 """For a handful of artifacts at the end: longer, because small differences are to be told apart."""
+PACE = "reference_ms."
+"""Before the alias of a measured CPU: the time of the reference network meanwhile. Latencies that
+were measured at other times are at the machine's pace of those times."""
 GPU_RULES = Rules(warmups=2, block_ms=10.0, min_blocks=20, max_blocks=60)
 """Longer blocks: many calls are asked for while the first ones run, as in a loaded server."""
 _BRANDS = re.compile(
@@ -55,7 +58,8 @@ def measure(
     Returns:
         On a CPU with one thread: p25 of CPU time where the machine is as fast as usual; with more:
         p25 of wall time; on a GPU: p25 of the time of its events. The bar [low, high] is the 95 %
-        interval of that quantile over the blocks.
+        interval of that quantile over the blocks; on a CPU, widened by what another measurement of
+        the same file may find here: see `evaluators.pace_memory`.
 
     Raises:
         ValueError: for a device that is not here, and a file that cannot be run.
@@ -105,12 +109,16 @@ def measure_in_turns(
         gave_up = reference is not None and reference.gave_up
         wait_s = rules.cap_s if gave_up else rules.patience_s
         rules = replace(rules, cap_s=rules.cap_s * len(entries), patience_s=wait_s * len(entries))
+        before = reference.glance() if reference else 0.0
         samples = timing.interleave([s.timed for s in subjects], reference, rules)
+    standing = None
     if reference is not None:
+        glances = before, reference.glance()
         reference.learn([look for seen in samples for look in seen.looks_ns])
         reference.gave_up = any(seen.is_disturbed for seen in samples)
+        standing = reference.standing(glances, reference.gave_up)
     pairs = zip(subjects, samples, strict=True)
-    return [subject.latency(seen, reference) for subject, seen in pairs]
+    return [subject.latency(seen, reference, standing) for subject, seen in pairs]
 
 
 def ties(latencies: Sequence[Latency], tolerance: float = 0.03) -> list[tuple[int, int]]:
@@ -139,7 +147,10 @@ def check_measurable(device: Device) -> None:
     """
     if device.method != "measured":
         raise ValueError(f"device {device.alias} is {device.method}, it cannot be measured here")
-    what = f"device {device.alias} ({device.name}: {device.profile.title}) cannot be measured here"
+    who = f"device {device.alias} ({device.name}: {device.profile.title})"
+    if device.alias == device.name:
+        who = f"{device.name} ({device.profile.title})"
+    what = f"{who} cannot be measured here"
     kind = device.profile.kind
     if kind == "gpu":
         here = gpus.gpu_name()
@@ -192,9 +203,10 @@ class MeasuredLatency:
 
     @property
     def provides(self) -> tuple[str, ...]:
-        """Latency and wall times by the device's alias."""
+        """Latency and wall times by the device's alias; of a CPU, its pace meanwhile."""
         alias = self.device.alias
-        return (self.device.metric, f"wall_ms.{alias}.p50", f"wall_ms.{alias}.p99")
+        names = (self.device.metric, f"wall_ms.{alias}.p50", f"wall_ms.{alias}.p99")
+        return (*names, f"{PACE}{alias}") if self.device.profile.kind == "cpu" else names
 
     @property
     def needs(self) -> str:
@@ -217,8 +229,11 @@ class MeasuredLatency:
         dtype = computed_in(candidate.artifact.dtype, self.device.dtype)
         ours = latency.provenance(self.device, version, dtype)
         wall = replace(ours, method="wall time of single calls", low=None, high=None)
-        values = (latency.latency_ms, latency.wall_p50_ms or 0.0, latency.wall_p99_ms or 0.0)
+        pace_of = replace(wall, method="CPU time of the reference network beside it")
+        values = [latency.latency_ms, latency.wall_p50_ms or 0.0, latency.wall_p99_ms or 0.0]
+        if latency.reference_ms is not None:
+            values.append(latency.reference_ms)
         return Readings(
             dict(zip(self.provides, values, strict=True)),
-            dict(zip(self.provides, (ours, wall, wall), strict=True)),
+            dict(zip(self.provides, (ours, wall, wall, pace_of), strict=False)),
         )

@@ -13,6 +13,7 @@ from evaluators import runtimes, timing
 from evaluators.devices import Device
 from evaluators.latency import Latency
 from evaluators.pace import Pace
+from evaluators.pace_memory import Standing
 from evaluators.runtimes.gpu import GpuSession, GpuWatch, gpu_clocks
 from evaluators.timing import Clock, Samples, Timed
 from nas.trials import Artifact
@@ -23,6 +24,11 @@ _NOISY = 1.2
 _BESIDE = 1.05
 _CORRECTED_TO = 1.15
 """Networks are slowed down by factors that differ by so much; seen on 20 of them."""
+_AGAIN = 1.03
+"""Medians of the same file, taken minutes apart, differ by so much on a calm machine."""
+_STEEPER = 1.25
+"""Where the reference gets slower by a factor, networks get slower by up to this power of it."""
+_MUCH_SLOWER = 1.1
 _CLOCKS = {
     "thread": "thread CPU time",
     "process": "process CPU time",
@@ -72,8 +78,16 @@ class Subject:
         timed = Timed(call, now, clock.wall_ns, paced=counts != "wall")
         return cls(timed, counts, session.accelerator == "cpu")
 
-    def latency(self, seen: Samples, reference: Pace | None) -> Latency:
-        """What the samples say."""
+    def latency(
+        self, seen: Samples, reference: Pace | None, standing: Standing | None = None
+    ) -> Latency:
+        """What the samples say.
+
+        Args:
+            seen: the samples.
+            reference: how fast the machine was in the last minutes.
+            standing: how fast it was meanwhile, beside all that is remembered of it.
+        """
         values, noisy = list(seen.counted), ""
         about = f"{len(values)} blocks"
         if self.timed.paced and reference is not None:
@@ -97,9 +111,27 @@ class Subject:
             ratio = timing.quantile(timing.ratios(seen.busy_ns, seen.looks_ns), 0.5)
         latency = _latency(values, seen, ratio, bool(noisy), self.memory_kb, method)
         if seen.is_disturbed:
-            low, high = latency.low / _CORRECTED_TO, latency.high * _CORRECTED_TO
-            latency = replace(latency, low=low, high=high)
+            latency = _wider(latency, _CORRECTED_TO, _CORRECTED_TO)
+        if self.on_cpu and standing is not None:
+            latency = _paced(latency, standing)
         return latency
+
+
+def _wider(latency: Latency, below: float, above: float) -> Latency:
+    return replace(latency, low=latency.low / below, high=latency.high * above)
+
+
+def _paced(latency: Latency, standing: Standing) -> Latency:
+    """With a bar for the same file measured here at another time.
+
+    It is then as much faster or slower as the machine is known to be, and never just the same.
+    """
+    slower, faster = standing.slower**_STEEPER, standing.faster**_STEEPER
+    again = _wider(latency, _AGAIN * slower, _AGAIN * faster)
+    method = latency.method
+    if standing.slower > _MUCH_SLOWER:
+        method += f", the machine was {standing.slower:.2f} times faster at other times"
+    return replace(again, method=method, reference_ms=standing.now_ns / 1e6)
 
 
 def _corrected(seen: Samples, usual_ns: float) -> list[float]:

@@ -56,7 +56,11 @@ def estimate(
     """
     _check(workload, profile, batch)
     model = _model(profile, batch, dtype or profile.dtype)
-    latency_ms, low, high, kernels, binds = model.times(workload.kernels)
+    note = ""
+    if isinstance(model, Calibrated | Lookup):
+        latency_ms, low, high, kernels, binds, note = model.noted(workload.kernels)
+    else:
+        latency_ms, low, high, kernels, binds = model.times(workload.kernels)
     return Latency(
         latency_ms=latency_ms,
         low=low,
@@ -64,7 +68,7 @@ def estimate(
         source="modeled",
         kernels=kernels,
         binds=binds,
-        method=model.method,
+        method=", ".join(filter(None, [model.method, note])),
         energy_mj=energy_mj(workload, profile, latency_ms, batch, dtype),
         memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
     )
@@ -90,18 +94,19 @@ def estimate_many(
         return [estimate(workload, profile, batch, dtype) for workload in workloads]
     found = predict(tabulate(workloads), profile, batch, dtype)
     method = _model(profile, batch, dtype or profile.dtype).method
-    ends = zip(workloads, found.latency_ms, found.low_ms, found.high_ms, strict=True)
+    notes = found.notes or ("",) * len(workloads)
+    ends = zip(workloads, found.latency_ms, found.low_ms, found.high_ms, notes, strict=True)
     return [
         Latency(
             latency_ms=float(latency_ms),
             low=float(low),
             high=float(high),
             source="modeled",
-            method=method,
+            method=", ".join(filter(None, [method, note])),
             energy_mj=energy_mj(workload, profile, float(latency_ms), batch, dtype),
             memory_kb=_memory_kb(workload, batch, dtype or profile.dtype),
         )
-        for workload, latency_ms, low, high in ends
+        for workload, latency_ms, low, high, note in ends
     ]
 
 

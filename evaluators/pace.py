@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evaluators import runtimes
+from evaluators.pace_memory import PaceMemory, Standing, memory_of_this_machine
 from evaluators.reference_net import reference_model
-from evaluators.timing import Call, Clock, level, quantile
+from evaluators.timing import Call, Clock, SystemClock, level, quantile
 
 _WARMUPS, _CALLS = 3, 5
-_SETTLING_LOOKS = 200
+_SETTLING_LOOKS, _STANDING_LOOKS = 200, 40
 _FEWEST_LOOKS = 20
 _MEMORY_S = 300.0
 _USUAL_SHARE = 0.1
@@ -40,11 +42,13 @@ class Pace:
         call: of the reference network.
         clock: what tells the time.
         gave_up: the last time that the usual speed was waited for, it was in vain.
+        memory: how fast the machine was at other times, in other processes too.
     """
 
     call: Call
     clock: Clock
     gave_up: bool = False
+    memory: PaceMemory = field(default_factory=PaceMemory)
     _levels: deque[tuple[int, float]] = field(default_factory=deque)
 
     @property
@@ -66,11 +70,35 @@ class Pace:
 
     def watch(self, looks: int = _SETTLING_LOOKS) -> None:
         """Look for a moment, with other work in between, as when networks are timed."""
+        self.learn(self._looks(looks))
+
+    def glance(self) -> float:
+        """The reference network's time now, always beside the same other work.
+
+        So it can be compared, whatever is measured meanwhile and in whichever process.
+        """
+        return level(self._looks(_STANDING_LOOKS))
+
+    def standing(self, glances: Sequence[float], disturbed: bool) -> Standing:
+        """How fast the machine was during a measurement, to be remembered.
+
+        Args:
+            glances: before and after it; the faster one counts, since only the fast moments of a
+                measurement do.
+            disturbed: it was brought to the usual speed of this process by a factor.
+        """
+        now_ns = min(*glances, self.usual_ns) if disturbed else min(glances)
+        if not disturbed:
+            at_s = time.time() if self.memory.path else self.clock.wall_ns() / 1e9
+            self.memory.add(now_ns, at_s)
+        return self.memory.standing(now_ns)
+
+    def _looks(self, count: int) -> list[float]:
         other_work, seen = np.zeros(_SWEPT_BYTES // 4, np.float32), []
-        for _ in range(looks):
+        for _ in range(count):
             other_work += 1
             seen.append(self.look())
-        self.learn(seen)
+        return seen
 
     def is_usual(self, level_ns: float) -> bool:
         """Whether these are looks at a machine that is as fast as usual, be it beside a network."""
@@ -96,5 +124,7 @@ def pace(clock: Clock) -> Pace:
     session = runtimes.load(reference_model())
     inputs = np.random.default_rng(0).random((1, *session.input_shape), dtype=np.float32)
     found = Pace(session.bind(inputs), clock)
+    if isinstance(clock, SystemClock):
+        found.memory = memory_of_this_machine(runtimes.version("onnxruntime"))
     found.watch()
     return found

@@ -55,7 +55,8 @@ def measure_here(
         ValueError: for a device that is not here, or a plan that cannot be carried out.
         CandidateError: a network cannot be exported or quantized.
     """
-    device = Device("host", plan.profile, "measured", runtime, "", plan.batch, threads)
+    name, profile = plan.profile.name, plan.profile
+    device = Device(name, profile, "measured", runtime, "", plan.batch, threads)
     check_measurable(device)
     progress("choosing networks", 0, 1)
     chosen = choose_networks(Networks(plan.profile.lowering), plan)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from experiments.second_look import META, widened
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive
 from nas.registry import unknown
@@ -120,11 +121,15 @@ def run_front(run: Run, filters: Sequence[Constraint] = ()) -> Front:
     Args:
         run: the run.
         filters: bounds that its points must meet besides the constraints of the search.
+
+    Returns:
+        The front; the bars of measured latencies hold what the second look at them has shown.
     """
     objectives, constraints = run.config.objectives_parsed(), run.config.constraints_parsed()
     with run.ledger() as ledger:
         everything, reference_point = ledger.trials(), ledger.reference_point
-    trials = front_trials(everything, objectives, constraints, filters)
+        notes = ledger.get_meta(META)
+    trials = widened(front_trials(everything, objectives, constraints, filters), notes)
     why = "" if trials else why_empty(everything, objectives, (*constraints, *filters))
     return Front(run.id, objectives, reference_point, trials, why)
 

@@ -23,6 +23,7 @@ from experiments.mirror_front import FrontWriter
 from experiments.mlflow_view import HYPERVOLUME, TAG
 from experiments.report import write_report
 from experiments.runs import Run
+from experiments.second_look import META, widened
 from experiments.tracking import Found, Point, Store
 from nas.keys import digest
 from nas.pareto import ParetoArchive, hypervolume
@@ -128,6 +129,7 @@ class Mirror:
     def _read(self) -> _Snapshot:
         trials = list({trial.number: trial for trial in self._ledger.told()}.values())
         members = front_trials(trials, self._objectives, self._constraints)
+        members = widened(members, self._ledger.get_meta(META))
         front = Front(self._run.id, self._objectives, self._ledger.reference_point, members)
         asked, done = (
             {number: int(1000 * seconds) for number, seconds in self._ledger.unix_s(kind).items()}
@@ -196,7 +198,7 @@ class Mirror:
     # -- trials --
 
     def _write_children(self, parent: Found, now: _Snapshot, status: Status) -> int:
-        members = {trial.number for trial in now.front.trials}
+        members = {trial.number: trial for trial in now.front.trials}
         chosen = now.trials
         if max(self._run.config.budget.trials, len(now.trials)) > ALL_CHILDREN_UP_TO:
             chosen = [] if status == "running" else list(now.front.trials)
@@ -204,12 +206,13 @@ class Mirror:
         for trial in chosen:
             known, pareto = self._known_children(), str(trial.number in members).lower()
             found = known.get(trial.number)
+            said = {"nas.pareto": pareto, **_sources(members.get(trial.number, trial))}
             if found is None or found.status == "RUNNING":
                 known[trial.number] = self._write_child(parent, found, trial, now, pareto)
                 written += found is None
-            elif found.tags.get("nas.pareto") != pareto:
-                self._store.log(found.run_id, tags={"nas.pareto": pareto})
-                known[trial.number] = replace(found, tags={**found.tags, "nas.pareto": pareto})
+            elif any(found.tags.get(tag) != text for tag, text in said.items()):
+                self._store.log(found.run_id, tags=said)
+                known[trial.number] = replace(found, tags={**found.tags, **said})
         return written
 
     def _known_children(self) -> dict[int, Found]:
@@ -241,11 +244,6 @@ class Mirror:
         return replace(found, status=ended, tags={**found.tags, **tags})
 
     def _child_tags(self, trial: Trial, pareto: str) -> dict[str, str]:
-        sources = {
-            f"nas.source.{name}": sentence(origin)
-            for name, origin in trial.provenance.items()
-            if origin.source in ("measured", "modeled")
-        }
         said = {
             "nas.strategy": self._run.config.strategy.kind,
             "nas.pareto": pareto,
@@ -254,7 +252,7 @@ class Mirror:
             "nas.artifact_sha256": trial.artifact.sha256 if trial.artifact else "",
             "mlflow.user": _user(),
         }
-        return {key: value for key, value in {**said, **sources}.items() if value}
+        return {key: value for key, value in {**said, **_sources(trial)}.items() if value}
 
     # -- curves --
 
@@ -307,6 +305,15 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
+
+
+def _sources(trial: Trial) -> dict[str, str]:
+    """The tags that say where latencies and the like come from."""
+    return {
+        f"nas.source.{name}": sentence(origin)
+        for name, origin in trial.provenance.items()
+        if origin.source in ("measured", "modeled")
+    }
 
 
 def sentence(origin: Provenance) -> str:

@@ -121,7 +121,7 @@ class MlflowRecorder:
     def __init__(
         self, run: Run, uri: str | None = None, on_problem: Callable[[str], None] | None = None
     ) -> None:
-        self.uri = tracking_uri(uri or run.config.tracking.uri)
+        self.uri = tracking_uri(uri or run.config.tracking.uri, run.home.parent)
         self._run, self._on_problem = run, on_problem
         self._answer: Answer = {}
         self._mentioned = False
@@ -194,7 +194,7 @@ def sync(run: Run, uri: str | None = None, timeout_s: float = 600.0) -> SyncRepo
     status = run.state.status
     if status == "running":
         raise TrackingError(f"{run.id} is being searched, which writes to MLflow by itself")
-    uri = tracking_uri(uri or run.config.tracking.uri)
+    uri = tracking_uri(uri or run.config.tracking.uri, run.home.parent)
     answers: list[Answer] = []
     worker = _Worker(run, uri, (30, 2), answers.append)
     try:

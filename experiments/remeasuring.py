@@ -11,11 +11,9 @@ from experiments.deployments import deployed
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
 from experiments.runs import Run
+from experiments.second_look import META
 from nas.protocols import Executor, Job, StageResult
 from nas.trials import Artifact, Readings, Trial
-
-META = "remeasured"
-"""The ledger's note: ``{alias: {"trials": {number: latency_ms}, "error": line}}``."""
 
 _LIMIT_S = 600.0
 

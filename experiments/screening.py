@@ -123,7 +123,7 @@ def _widen(readings: Readings, device: Device) -> None:
         origin,
         low=min(origin.low, value / factor),
         high=max(origin.high, value * factor),
-        method=f"{origin.method} in another setting",
+        method=f"{origin.method}, in another setting",
     )
 
 

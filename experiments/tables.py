@@ -11,9 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.fronts import LATENCY
+from experiments.second_look import OUTSIDE
 from nas.trials import Trial
 
 GAP, EDGES = 2, 2
+_REMARKS = {
+    OUTSIDE: "outside of what its calibration has measured (wide bars)",
+    "noisy": "while the machine was disturbed all the time (wide bars)",
+    "the machine was": "while the machine was slower than at other times (wide bars)",
+}
+"""By how a part of a method begins."""
 Again = Mapping[str, Mapping[str, float]]
 """Latencies in ms of the second, interleaved look, by device alias and number of the trial."""
 
@@ -179,8 +186,17 @@ def setting_lines(trials: Sequence[Trial]) -> list[str]:
                 line = f"{metric}: {', '.join(part for part in how if part)}"
                 methods.setdefault(line, []).append(origin.method.split(", "))
     return [
-        ", ".join([line, *_common(parts)]) for line, parts in sorted(methods.items(), key=_kind)
+        ", ".join([line, *_common(parts), *_remarks(parts)])
+        for line, parts in sorted(methods.items(), key=_kind)
     ]
+
+
+def _remarks(methods: Sequence[Sequence[str]]) -> Iterator[str]:
+    """What holds for some trials only, and makes their numbers less certain."""
+    for begin, text in _REMARKS.items():
+        count = sum(any(part.startswith(begin) for part in parts) for parts in methods)
+        if count:
+            yield f"{count} of {len(methods)} {text}"
 
 
 def _kind(entry: tuple[str, object]) -> bool:

@@ -61,7 +61,8 @@ def tracking_uri(configured: str | None = None, folder: str | Path | None = None
 
     Args:
         configured: what the configuration or the command line says.
-        folder: of the default store, the working folder where None.
+        folder: of the default store: the one that holds the folder of all runs, so that a home
+            has its store beside it wherever one stands; the working folder where None.
 
     Raises:
         ValueError: for an address that MLflow has no store for, or that of a folder of files.
@@ -70,6 +71,25 @@ def tracking_uri(configured: str | None = None, folder: str | Path | None = None
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or default
     _check_scheme(uri)
     return uri
+
+
+def left_behind(configured: str | None, folder: Path) -> str:
+    """What to say of a store in the working folder, where it lay by default before.
+
+    Said once, before there is a store beside the runs; ``""`` where nothing is left behind.
+
+    Args:
+        configured: see `tracking_uri`.
+        folder: see `tracking_uri`.
+    """
+    new, old = folder.absolute() / "mlflow.db", Path.cwd() / "mlflow.db"
+    chosen = configured or os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen or new.exists() or not old.is_file():
+        return ""
+    return (
+        f"MLflow's store is {new} now, beside the runs; {old} stays as it is "
+        f"(MLFLOW_TRACKING_URI={_SQLITE}{old} goes on with it)"
+    )
 
 
 def _check_scheme(uri: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +51,37 @@ def names() -> list[str]:
     """The names that `load` knows: the shipped ones, those in ``NAS_HOME``, ``host-cpu``."""
     files = [*SHIPPED.glob("*.yaml"), *profiles_folder().glob("*.yaml")]
     return sorted({host.NAME, *(file.stem for file in files)})
+
+
+def own_file(name: str) -> Path | None:
+    """The file of a user's own profile of this name, which comes before a shipped one."""
+    path = profiles_folder() / f"{name}.yaml"
+    return path if path.is_file() else None
+
+
+def is_shipped(name: str) -> bool:
+    """Whether there is a shipped profile of this name, hidden or not."""
+    return (SHIPPED / f"{name}.yaml").is_file()
+
+
+def keep_old(name: str) -> Path | None:
+    """Copy a user's own profile that is about to be replaced to ``NAME.yaml.bak``.
+
+    Returns:
+        The copy; None where there is nothing to replace.
+
+    Raises:
+        ValueError: when it cannot be copied.
+    """
+    path = own_file(name)
+    if path is None:
+        return None
+    kept = path.with_name(f"{path.name}.bak")
+    try:
+        shutil.copyfile(path, kept)
+    except OSError as error:
+        raise ValueError(f"cannot keep profile {path} as {kept}: {error.strerror}") from None
+    return kept
 
 
 def save(profile: HardwareProfile, path: str | Path) -> None:

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 import hw_profiles
+from evaluators.devices import Device
+from evaluators.measured import check_measurable
 from experiments.calibrating import Calibrated, Sample, Setting, calibrate_profile, save_calibrated
 from experiments.calibrating_host import Progress, measure_here, profile_here
 from experiments.calibrating_networks import Plan
@@ -20,7 +22,9 @@ from experiments.calibrating_tpu import compile_all
 from experiments.commands.output import FINE, Output
 from experiments.kit import write_kit
 from experiments.kit_results import read_results
+from experiments.known_error import KNOWN_ERROR, error_text, in_words
 from hw_profiles import host
+from hw_profiles.files import is_shipped, keep_old
 from hw_profiles.home import profiles_folder
 
 _HOST: Mapping[str, Any] = {"space": "convnet", "networks": 30, "shape": "1x32x32"}
@@ -31,6 +35,11 @@ _KIT: Mapping[str, Any] = {
     "shape": "3x96x96",
     "profile": "generic-cpu",
 }
+
+_GENERIC = (
+    "What is not measured is taken from {profile}: for a phone, a board or a GPU name the nearest "
+    "one, such as --profile generic-phone (see nas devices)."
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ def _dtypes(text: str) -> tuple[str, ...]:
 
 def _host(request: Request, profile: hw_profiles.HardwareProfile) -> int:
     plan = _plan(request, profile, _HOST)
+    _check_here(request, profile)
     name = request.name or profile.name
     file = profiles_folder() / f"{name}.measured.json"
     try:
@@ -130,6 +140,20 @@ def _host(request: Request, profile: hw_profiles.HardwareProfile) -> int:
     _finish(request, profile, samples, setting, name)
     file.unlink(missing_ok=True)
     return FINE
+
+
+def _check_here(request: Request, profile: hw_profiles.HardwareProfile) -> None:
+    """Say how another machine is measured."""
+    device = Device(
+        profile.name, profile, "measured", request.runtime, "", request.batch, request.threads
+    )
+    try:
+        check_measurable(device)
+    except ValueError as error:
+        if profile.kind == "fpga" or profile.fingerprint() == host.detect().fingerprint():
+            raise
+        how = f"nas calibrate --kit DIR --profile {profile.name}"
+        raise ValueError(f"{error}; to measure it where it is: {how}") from None
 
 
 def _tpu(request: Request, profile: hw_profiles.HardwareProfile) -> int:
@@ -146,6 +170,8 @@ def _kit(request: Request, folder: Path) -> int:
         count = write_kit(folder, plan, lambda done, count: progress("packing", done, count))
     output = Output()
     output.line(f"{folder} holds {count} networks and measure.py; README.txt says what to do.")
+    if not request.profile:
+        output.line(_GENERIC.format(profile=plan.profile.name))
     output.line(
         f"Then: nas calibrate --import {folder} --profile {plan.profile.name} --name my-device"
     )
@@ -163,7 +189,11 @@ def _import(request: Request, path: Path) -> int:
         )
     if found.missing:
         Output().line(f"Without {len(found.missing)} networks that have no latency.")
+    if not request.profile and profile.name == _KIT["profile"]:
+        Output().line(_GENERIC.format(profile=profile.name))
     elsewhere = replace(profile, identity="")
+    if profile.name.startswith("generic-") and found.setting.machine:
+        elsewhere = replace(elsewhere, title=f"{found.setting.machine}, by a kit ({profile.name})")
     samples = [
         replace(sample, dtype=request.dtype or "float32") if sample.dtype == "float32" else sample
         for sample in found.samples
@@ -179,24 +209,30 @@ def _finish(
     name: str,
 ) -> int:
     calibrated = calibrate_profile(profile, samples, setting, request.method, name)
+    kept = keep_old(name)
     path, picture = save_calibrated(calibrated)
     _report(Output(), calibrated, setting)
     output = Output()
     output.line(f"Profile: {path}")
+    if kept is not None:
+        output.line(f"It replaces your own {name} of before, which is kept as {kept}.")
+    elif is_shipped(name):
+        output.line(f"It comes before the shipped {name} as long as that file is there.")
     output.line(f"Picture: {picture}")
     output.line(f"Searches that name {name} use it from now on; nas devices {name} shows it.")
     return FINE
 
 
 def _report(output: Output, calibrated: Calibrated, setting: Setting) -> None:
-    count = len(calibrated.points)
+    count, errors = len(calibrated.points), calibrated.errors()
     output.line(
         f"{calibrated.profile.name}: calibrated on {count} measurements "
         f"({setting.runtime}, batch {setting.batch})."
     )
-    output.line("Networks that the model did not see:")
-    for dtype, (mape, w10) in calibrated.errors().items():
-        output.line(f"  {dtype}: {w10:.0f} % within 10 %, mean error {mape:.1f} %")
+    output.line(f"{KNOWN_ERROR}: {error_text(calibrated.profile)}")
+    if len(errors) > 1:
+        for dtype, (mape, w10) in errors.items():
+            output.line(f"  {dtype}: {in_words(mape, w10)}")
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from experiments.commands.output import FINE, Output, second_look, show_front
+from experiments.commands.output import FINE, Output, lines, second_look, show_front
 from experiments.comparison import Contender, Group, compare, contender_of
+from experiments.paces import pace_notes
 from experiments.pictures import Plot, comparison_figure, save_png
 from experiments.report import plot_of_run
 from experiments.runs import Run, find_run, home
@@ -32,6 +33,7 @@ def run(texts: Sequence[str], out: Path | None) -> int:
         output.line()
     for group in groups:
         _show_group(output, group, len(groups) > 1)
+        lines(output, pace_notes(group, [each.front for each in contenders]))
     for path in _draw(runs, contenders, out or runs[0].report_dir / "compare.png"):
         output.line(f"Picture: {path}")
     return FINE

@@ -11,7 +11,10 @@ from rich.text import Text
 
 import hw_profiles
 from experiments.commands.output import FINE, Output, lines
+from experiments.known_error import KNOWN_ERROR, error_text
 from hw_profiles import HardwareProfile, host
+from hw_profiles.files import is_shipped, own_file
+from hw_profiles.home import profiles_folder
 from hw_profiles.profile import KINDS
 
 _HEADS = ("profile", "peak op/s", "bytes/s", "lowering", "calibrated", "error", "dtype", "device")
@@ -20,6 +23,8 @@ _ROOM = 120
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 _FEW = 12
 """Entries of a calibration that are shown one by one; more are counted."""
+_JOINED = {"range_ms": " to ", "input_shape": "x"}
+"""Entries whose values are shown, and what stands between them."""
 _LONG = 200
 """Characters of a text from which on it is packed data."""
 _ASSUMED = "not calibrated: the error is that of the data sheet model, within the factor"
@@ -39,7 +44,7 @@ def run(name: str, probe: bool = False) -> int:
     if probe:
         if name != host.NAME:
             raise ValueError(f"only {host.NAME} can be probed, but got {name or 'no name'!r}")
-        _one(output, host.run_probe())
+        _one(output, host.run_probe(), is_stored=False)
         if hw_profiles.load(name).calibration:
             output.line(f"A calibrated {name} lies in your own profiles and comes before this one.")
     elif name:
@@ -65,8 +70,14 @@ def _all(output: Output) -> None:
             table.add_column(head, justify="right" if number else "left", no_wrap=head == _HEADS[0])
         for name, profile in profiles:
             if profile.kind == kind:
-                table.add_row(*[Text(cell) for cell in (name, *_row(profile))[: len(heads)]])
+                mine = f"{name} *" if own_file(name) else name
+                table.add_row(*[Text(cell) for cell in (mine, *_row(profile))[: len(heads)]])
         output.show(table)
+    own = [name for name, _ in profiles if own_file(name)]
+    if own:
+        hidden = ", ".join(filter(is_shipped, own))
+        also = f"; in place of shipped ones: {hidden}" if hidden else ""
+        output.line(f"* your own, in {profiles_folder()}{also}")
     if failed:
         output.line("Not readable:")
         lines(output, failed)
@@ -79,7 +90,7 @@ def _row(profile: HardwareProfile) -> tuple[str, ...]:
         _short(memory),
         profile.lowering,
         _calibrated(profile.calibration),
-        _known_error(profile),
+        error_text(profile),
         profile.dtype,
         profile.title,
     )
@@ -99,6 +110,15 @@ def peak_ops_s(profile: HardwareProfile) -> float:
     return 2 * products * profile.clock_hz.value
 
 
+def _peak_from(profile: HardwareProfile) -> str:
+    """Which of the figures below it is."""
+    if profile.kind != "fpga":
+        return f"the figure peak_ops_s.matrix.{profile.dtype}"
+    if profile.lowering == "dpu":
+        return "2 x the three parallelisms x clock_hz"
+    return "2 x parts.dsp x parts.usable_dsp x clock_hz"
+
+
 def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     """How, and with how many networks."""
     if not calibration:
@@ -107,20 +127,18 @@ def _calibrated(calibration: Mapping[str, Any] | None) -> str:
     return f"{method}, {_plain(networks)} networks" if networks is not None else str(method)
 
 
-def _known_error(profile: HardwareProfile) -> str:
-    error = (profile.calibration or {}).get("error")
-    if isinstance(error, Mapping):
-        return ", ".join(f"{name} {_plain(value)}" for name, value in error.items())
-    return f"x{profile.uncertainty.value:g}"
-
-
-def _one(output: Output, profile: HardwareProfile) -> None:
+def _one(output: Output, profile: HardwareProfile, is_stored: bool = True) -> None:
     output.line(f"{profile.name}: {profile.title} ({profile.kind}, {profile.dtype})")
-    notes = [f"lowering: {profile.lowering}", f"peak: {_short(peak_ops_s(profile))} op/s"]
+    peak = f"{_short(peak_ops_s(profile))} op/s in {profile.dtype}, {_peak_from(profile)}"
+    notes = [f"lowering: {profile.lowering}", f"peak: {peak}"]
+    own = own_file(profile.name) if is_stored else None
+    if own is not None:
+        hides = ", in place of the shipped one" if is_shipped(profile.name) else ""
+        notes.insert(0, f"your own: {own}{hides}")
     if profile.sibling:
         notes.append(f"sibling, whose calibration one of this starts from: {profile.sibling}")
     if profile.calibration:
-        notes.append(f"known error, on networks left out: {_known_error(profile)}")
+        notes.append(f"{KNOWN_ERROR[0].lower()}{KNOWN_ERROR[1:]}: {error_text(profile)}")
         notes += (f"calibration {name}: {text}" for name, text in _entries(profile.calibration))
     else:
         notes.append(f"{_ASSUMED} {profile.uncertainty.value:g}")
@@ -139,6 +157,8 @@ def _entries(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for name, value in values.items():
         if isinstance(value, Mapping) and len(value) <= _FEW:
             yield from _entries(value, f"{prefix}{name}.")
+        elif name in _JOINED and isinstance(value, Sequence):
+            yield f"{prefix}{name}", _JOINED[name].join(map(_plain, value))
         else:
             yield f"{prefix}{name}", _plain(value)
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console, RenderableType
 
 from experiments.fronts import Front, knee
-from experiments.remeasuring import META
 from experiments.runs import Run
+from experiments.second_look import META
 from experiments.tables import Again, setting_lines, trial_tables
 
 FINE = 0

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from experiments.commands.output import FINE, Output, lines, without_password
 from experiments.mlflow_view import TAG
 from experiments.runs import home, list_runs
-from experiments.tracking import link, tracking_uri, ui_command
+from experiments.tracking import left_behind, link, tracking_uri, ui_command
 
 FAILED = 1
 LONGEST_START_S = 120.0
@@ -28,9 +28,11 @@ def run(port: int) -> int:
             port is taken.
     """
     output, runs = Output(), [run for run in list_runs(home()) if run.config.tracking.enabled]
-    uri = tracking_uri(runs[-1].config.tracking.uri if runs else None)
+    configured = runs[-1].config.tracking.uri if runs else None
+    uri = tracking_uri(configured, home().parent)
     command, environment = ui_command(uri, port)
     _check_free(port)
+    lines(output, filter(None, [left_behind(configured, home().parent)]))
     output.line(f"MLflow on {without_password(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)")
     # What the server says goes to standard error: ours is for the links.
     with subprocess.Popen(command, env=environment, stdout=2) as server:

@@ -18,7 +18,7 @@ from experiments.progress import ProgressRecorder
 from experiments.recorder import MlflowRecorder
 from experiments.runs import Run
 from experiments.tables import duration
-from experiments.tracking import is_server
+from experiments.tracking import is_server, left_behind
 from nas.protocols import Recorder
 
 FAILED = 1
@@ -69,6 +69,9 @@ class Watch:
         return self._terminal.enter_context(progress)
 
     def _follow(self, run: Run) -> Recorder:
+        moved = left_behind(self._config.tracking.uri, run.home.parent)
+        if moved:
+            self.say(moved)
         self.mlflow = MlflowRecorder(run, on_problem=self.say)
         return self.mlflow
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,5 +208,59 @@ class TestLookup:
     def test_the_bar_is_as_wide_for_all(self) -> None:
         found = Lookup(PROFILES["lookup"], 1, "float32").predict(tabulate(OTHERS))
         reach = (PROFILES["lookup"].calibration or {})["bar"]
+        assert found.notes == ("",) * 40
         assert found.high_ms / found.latency_ms == pytest.approx(np.full(40, 1 + reach))
         assert found.low_ms / found.latency_ms == pytest.approx(np.full(40, 1 - reach))
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestOutsideOfWhatWasMeasured:
+    """The bar of a calibration holds for what was measured, and nothing else."""
+
+    def reach(self, workload: Workload, method: str, dtype: str = "") -> tuple[float, float, str]:
+        found = estimate(workload, PROFILES[method], dtype=dtype)
+        return found.low / found.latency_ms, found.high / found.latency_ms, found.method
+
+    def test_networks_like_those_measured_have_its_bar(self, method: str) -> None:
+        for workload in OTHERS:
+            assert "outside" not in self.reach(workload, method)[2]
+
+    @pytest.mark.parametrize("kernel", STRANGE[:3])
+    def test_what_was_never_measured_has_that_of_the_data_sheet(
+        self, method: str, kernel: Kernel
+    ) -> None:
+        low, high, said = self.reach(one(kernel), method)
+        factor = DEVICE.uncertainty.value
+        assert low < 1 / (0.5 * factor)
+        assert high > 0.5 * factor
+        assert "outside its calibration (" in said
+        assert "that were not measured" in said
+
+    def test_another_dtype(self, method: str) -> None:
+        low, high, said = self.reach(OTHERS[0], method, "float16")
+        factor = DEVICE.uncertainty.value
+        assert low <= 1 / factor * 1.001
+        assert high >= factor
+        assert re.search(r"outside its calibration \((9\d|100)% of it in kinds of", said)
+        assert self.reach(OTHERS[0], method, "float32")[1] < high
+
+    def test_far_larger_and_far_smaller_networks(self, method: str) -> None:
+        base = OTHERS[0].kernels
+        larger = one(*(counted(kernel, kernel.count * 1000) for kernel in base))
+        low, high, said = self.reach(larger, method)
+        assert low < 1.001 / DEVICE.uncertainty.value
+        assert high >= DEVICE.uncertainty.value
+        assert re.search(r"outside its calibration \([\d.e+]+ times its slowest network\)", said)
+        assert "times faster than its fastest network" in self.reach(one(base[0]), method)[2]
+
+    def test_the_bar_grows_by_and_by(self, method: str) -> None:
+        base = OTHERS[0].kernels
+        alone = estimate(OTHERS[0], PROFILES[method]).latency_ms
+        slowest = (PROFILES[method].calibration or {})["range_ms"][1] / alone
+        ends = [
+            self.reach(one(*(counted(k, k.count * round(n * slowest)) for k in base)), method)[1]
+            for n in (2, 6, 15, 40, 100)
+        ]
+        assert ends[0] < 1.3
+        assert ends[:4] == sorted(set(ends[:4]))
+        assert ends[3] == pytest.approx(ends[4])

@@ -22,8 +22,8 @@ from experiments.deployments import Deployment, deployed, deployment_choices, se
 from experiments.experiment import Experiment, Result
 from experiments.export import export
 from experiments.pipeline import CandidatePipeline, Parts
-from experiments.remeasuring import META
 from experiments.runs import Run
+from experiments.second_look import META
 from experiments.stages import RunFiles, network_key
 from experiments.wiring import build_task
 from nas.choices import Choice

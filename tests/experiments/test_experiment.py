@@ -5,8 +5,8 @@ import pytest
 
 from experiments.config import ConfigError
 from experiments.experiment import Experiment
-from experiments.remeasuring import META
 from experiments.runs import find_run, list_runs
+from experiments.second_look import META
 from nas.search import SearchError
 from tests.experiments.small import small_config, small_yaml
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -240,6 +241,25 @@ class TestChildren:
             tagged = {f.tags["nas.trial"] for f in children(store, run) if is_pareto(f)}
             assert tagged == {str(number) for number in members}
         mirror.close()
+
+    def test_the_bar_of_one_on_the_front_holds_the_second_look(
+        self, run: Run, store: Store
+    ) -> None:
+        with contextlib.closing(Mirror(run, store)) as mirror:
+            mirror.update("running")
+        number = next(
+            c.tags["nas.trial"] for c in children(store, run) if c.tags["nas.pareto"] == "true"
+        )
+        with run.ledger(write=True) as ledger:
+            ledger.set_meta("remeasured", {"cpu": {"trials": {number: 777.0}, "error": ""}})
+        with contextlib.closing(Mirror(run, store)) as mirror:
+            mirror.update("finished")
+        said = {
+            c.tags["nas.trial"]: c.tags.get("nas.source.latency_ms.cpu", "")
+            for c in children(store, run)
+        }
+        assert said.pop(number).endswith(" to 777")
+        assert all("777" not in text for text in said.values())
 
     def test_in_a_large_search_only_the_front_becomes_children(
         self, run: Run, store: Store, monkeypatch: pytest.MonkeyPatch

@@ -105,7 +105,8 @@ def test_a_calibration_of_another_setting_does_not_narrow_the_bar(
         runtimes.version("openvino")  # without its telemetry
     hw_profiles.save(calibrated, home)
     readings, bar = screened(small_config(override), **values)
-    assert bar.method == "physical, calibrated on 12 networks in another setting"
+    assert bar.method.startswith("physical, calibrated on 12 networks, ")
+    assert bar.method.endswith(", in another setting")
     assert reach(readings, bar) >= host.detect().uncertainty.value * 0.999
 
 

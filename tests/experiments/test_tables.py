@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from experiments.fronts import front_trials
+from experiments.second_look import OUTSIDE
 from experiments.tables import (
     columns_of,
     compression_of,
@@ -140,11 +141,22 @@ def test_of_the_methods_only_what_is_common_is_said() -> None:
             f"c{number}",
             "done",
             {},
-            {"latency_ms.cpu": Provenance("measured", method=f"p25, 25 blocks, x{number}, noisy")},
+            {"latency_ms.cpu": Provenance("measured", method=f"p25, 25 blocks, x{number}, fine")},
         )
         for number in range(2)
     ]
     assert setting_lines(trials) == ["latency_ms.cpu: measured, batch 1, p25, 25 blocks"]
+
+
+def test_of_what_is_less_certain_there_is_a_count() -> None:
+    remarks = ["", f", {OUTSIDE} (50% of it in ...)", ", noisy: disturbed", f", {OUTSIDE} (x)"]
+    trials = [
+        Trial(n, {}, "t", "c", "done", {}, {"latency_ms.a": Provenance("modeled", method="m" + r)})
+        for n, r in enumerate(remarks)
+    ]
+    (line,) = setting_lines(trials)
+    assert line.startswith("latency_ms.a: modeled, batch 1, m, 2 of 4 outside of what its calib")
+    assert line.endswith(", 1 of 4 while the machine was disturbed all the time (wide bars)")
 
 
 def test_what_was_measured_comes_first() -> None:

@@ -15,6 +15,7 @@ from experiments.tracking import (
     artifact_folder,
     connect,
     environment,
+    left_behind,
     link,
     tracking_uri,
     ui_command,
@@ -52,6 +53,24 @@ class TestTrackingUri:
         monkeypatch.chdir(tmp_path)
         assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
         assert artifact_folder(tracking_uri()) == tmp_path / "mlartifacts"
+
+    def test_what_lay_in_the_working_folder_is_not_left_silently(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        here, there = tmp_path / "here", tmp_path / "there"
+        here.mkdir()
+        there.mkdir()
+        monkeypatch.chdir(here)
+        assert left_behind(None, there) == ""
+        (here / "mlflow.db").write_text("")
+        said = left_behind(None, there)
+        assert said.startswith(f"MLflow's store is {there / 'mlflow.db'} now, beside the runs; ")
+        assert f"(MLFLOW_TRACKING_URI=sqlite:///{here / 'mlflow.db'} goes on with it)" in said
+        assert left_behind(None, here) == ""
+        assert left_behind("http://here:5000", there) == ""
+        (there / "mlflow.db").write_text("")
+        assert left_behind(None, there) == ""
 
     @pytest.mark.parametrize(
         "uri",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ def test_this_machine(nas: Nas, home: Path, fast_machine: list[Path]) -> None:
     typed = nas("calibrate", "host-cpu", *SMALL)
     assert typed.code == 0, typed.err
     assert "host-cpu: calibrated on 8 measurements (onnxruntime" in typed.out
-    assert "within 10 %, mean error" in typed.out
+    said = re.search(r"[Ee]rror on networks that the model did not see: (.*)\n", typed.out)
+    assert said
+    assert re.fullmatch(r"\d+ % within 10 %, mean error [\d.]+ %", said[1])
+    assert (
+        f"error on networks that the model did not see: {said[1]}\n"
+        in nas("devices", "host-cpu").out
+    )
+    assert said[1] in nas("devices").out
     assert "nas: measuring 12/24\n" in typed.err
     profile = hw_profiles.load("host-cpu")
     assert profile.fingerprint() == host.detect().fingerprint()
@@ -91,6 +99,22 @@ def test_what_was_kept_of_something_else_is_not_used(tmp_path: Path, text: str) 
     assert calibrating_host._known(kept, "that") == {}
 
 
+def test_what_it_replaces_is_kept_and_named(nas: Nas, home: Path, fast_machine: list[Path]) -> None:
+    pixel = ("calibrate", *SMALL, "--name", "pixel3", "--method", "lookup")
+    typed = nas(*pixel)
+    path = home / "profiles" / "pixel3.yaml"
+    before = path.read_text()
+    assert "It comes before the shipped pixel3 as long as that file is there.\n" in typed.out
+    assert "It replaces" not in typed.out
+    before += "# by hand\n"
+    path.write_text(before)
+    typed = nas(*pixel)
+    kept = path.with_name("pixel3.yaml.bak")
+    assert f"It replaces your own pixel3 of before, which is kept as {kept}.\n" in typed.out
+    assert kept.read_text() == before != path.read_text()
+    assert "pixel3.yaml" not in hw_profiles.names()
+
+
 @pytest.mark.slow
 def test_a_kit_there_and_back(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed = nas(
@@ -98,11 +122,15 @@ def test_a_kit_there_and_back(nas: Nas, tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert typed.code == 0, typed.err
     assert "kit holds 16 networks and measure.py" in typed.out
+    assert "such as --profile generic-phone" in typed.out
     monkeypatch.setattr("sys.argv", ["measure.py", "--folder", "kit", "--rounds", "3"])
     assert kit_measure.main() == 0
     typed = nas("calibrate", "--import", "kit", "--name", "there")
     assert typed.code == 0, typed.err
     assert "there: calibrated on 16 measurements" in typed.out
+    assert "What is not measured is taken from generic-cpu: for a phone" in typed.out
+    assert hw_profiles.load("there").title.endswith(", by a kit (generic-cpu)")
+    assert re.search(r"  float32: .*\n  int8: \d+ % within 10 %, mean error ", typed.out)
     about = hw_profiles.load("there").calibration or {}
     assert about["dtype"] == "float32,int8"
     assert about["machine"]
@@ -127,7 +155,9 @@ def test_a_kit_there_and_back(nas: Nas, tmp_path: Path, monkeypatch: pytest.Monk
         (("--space", "convnets"), "unknown search space 'convnets'"),
         (("--runtime", "onnxruntimes"), "unknown runtime 'onnxruntimes'"),
         (("--name", "../x"), "--name is the name of a profile, not a path"),
-        (("nvidia-a100",), "cannot be measured here"),
+        (("nvidia-a100",), "to measure it where it is: nas calibrate --kit DIR --profile nvid"),
+        (("pixel3",), "nas: pixel3 (Google Pixel 3"),
+        (("pynq-z2",), "cannot be measured here"),
         (("no-such-device",), "unknown hardware profile 'no-such-device'"),
         (("--import", "nowhere"), "cannot read nowhere: No such file"),
         (("--kit", "."), "the folder of a kit must be new or empty"),

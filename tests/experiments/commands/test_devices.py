@@ -14,7 +14,9 @@ from tests.hw_profiles.profiles import circuit, engine, fig, processor
 CALIBRATION = {
     "method": "physical",
     "networks": 30,
-    "error": {"mape": 0.0412345, "w10": 0.93},
+    "error": {"mape": 4.12345, "w10": 93.3},
+    "range_ms": [0.0123, 4.5678],
+    "input_shape": [3, 96, 96],
     "runtime": "onnxruntime 1.32",
     "coefficients": {f"c{i}": float(i) for i in range(40)},
     "residual": {"kernel": "linear + rbf", "inputs": [1.0, 2.0, 3.0]},
@@ -51,7 +53,22 @@ class TestList:
         profile = processor(name="mine", calibration=CALIBRATION)
         hw_profiles.save(profile, home / "profiles" / "mine.yaml")
         cells = row(nas("devices").out, "mine")
-        assert cells[4:6] == ["physical, 30 networks", "mape 0.0412, w10 0.93"]
+        assert cells[0] == "mine *"
+        assert cells[4:6] == ["physical, 30 networks", "93 % within 10 %, mean error 4.1 %"]
+
+    def test_ones_own_are_marked(self, nas: Nas, home: Path) -> None:
+        assert "your own" not in nas("devices").out
+        for name in ("mine", "pixel3"):
+            hw_profiles.save(processor(name=name), home / "profiles" / f"{name}.yaml")
+        out = nas("devices").out
+        assert row(out, "pixel3")[0] == "pixel3 *"
+        assert row(out, "tpu-v2")[0] == "tpu-v2"
+        said = f"* your own, in {home / 'profiles'}; in place of shipped ones: pixel3\n"
+        assert said in out
+        path = home / "profiles" / "pixel3.yaml"
+        assert f"  your own: {path}, in place of the shipped one\n" in nas("devices", "pixel3").out
+        assert f"  your own: {path.with_stem('mine')}\n" in nas("devices", "mine").out
+        assert "your own" not in nas("devices", "tpu-v2").out
 
     def test_names_are_whole_in_a_narrow_terminal(
         self, nas: Nas, monkeypatch: pytest.MonkeyPatch
@@ -83,15 +100,26 @@ class TestOne:
         assert line.split()[:2] == ["bandwidth_bytes_s.memory", "3.5e+11"]
         assert "Google Cloud documentation" in line
 
+    def test_a_peak_names_the_figures_that_it_comes_from(self, nas: Nas) -> None:
+        expected = {
+            "nvidia-a100": "  peak: 312 T op/s in float16, the figure peak_ops_s.matrix.float16\n",
+            "pynq-z2": "op/s in int16, 2 x parts.dsp x parts.usable_dsp x clock_hz\n",
+            "zcu102-dpu": "op/s in int8, 2 x the three parallelisms x clock_hz\n",
+        }
+        for name, line in expected.items():
+            assert line in nas("devices", name).out
+
     def test_a_calibration_is_shown_whatever_it_holds(self, nas: Nas, home: Path) -> None:
         profile = processor(name="mine", calibration=CALIBRATION, sibling="tpu-v3")
         hw_profiles.save(profile, home / "profiles" / "mine.yaml")
         out = nas("devices", "mine").out
         for line in (
-            "known error, on networks left out: mape 0.0412, w10 0.93",
+            "error on networks that the model did not see: 93 % within 10 %, mean error 4.1 %",
             "sibling, whose calibration one of this starts from: tpu-v3",
             "calibration method: physical",
-            "calibration error.w10: 0.93",
+            "calibration error.w10: 93.3",
+            "calibration range_ms: 0.0123 to 4.57",
+            "calibration input_shape: 3x96x96",
             "calibration runtime: onnxruntime 1.32",
             "calibration coefficients: 40 values",
             "calibration residual.inputs: 3 values",

@@ -42,6 +42,8 @@ def test_front_shows_the_second_look_beside_the_first(nas: Nas, home: Path) -> N
     typed = nas("front", run.id)
     assert "measured again" in typed.out
     assert "0.0271" in typed.out
+    assert "0.02 -55/+36%" in typed.out  # which the bar holds
+    assert "0.02 -55/-45%" not in typed.out
 
 
 def test_front_as_json_is_nothing_but_json(nas: Nas, home: Path) -> None:
@@ -108,6 +110,19 @@ def test_compare_shows_both_fronts_and_their_hypervolumes(nas: Nas, home: Path) 
     assert float(shares[1][-1].rstrip("%")) < 100
     assert "common reference point: accuracy" in typed.out
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_says_when_the_machine_had_another_speed(nas: Nas, home: Path) -> None:
+    runs = [
+        make_run(home, [trial(0, 0.9, 0.01, reference_ms__cpu=pace)])
+        for pace in (0.0070, 0.0072, 0.0105)
+    ]
+    typed = nas("compare", *(each.id for each in runs))
+    assert typed.code == 0, typed.err
+    (note,) = [line for line in typed.out.splitlines() if "Note: " in line]
+    assert f"it was 1.50 times slower during {runs[2].id} than during {runs[0].id}." in note
+    assert runs[1].id not in note
+    assert "Note: " not in nas("compare", runs[0].id, runs[1].id).out
 
 
 def test_compare_keeps_another_batch_apart(nas: Nas, home: Path) -> None:

@@ -87,6 +87,19 @@ def test_ui_without_runs_shows_the_default_store(
     assert asked == [f"sqlite:///{tmp_path}/mlflow.db"]
 
 
+def test_ui_finds_the_store_beside_the_runs_from_anywhere(
+    nas: Nas, home: Path, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "mlflow.db").write_text("of an earlier version")
+    make_run(home, text=CONFIG.replace("tracking: {enabled: false}", ""))
+    asked = play(monkeypatch, requests=1)
+    typed = nas("ui", "--port", port)
+    assert asked == [f"sqlite:///{tmp_path}/mlflow.db"]
+    assert f"{tmp_path}/elsewhere/mlflow.db stays as it is" in typed.out
+
+
 def test_a_server_that_fails_is_a_failure(
     nas: Nas, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
