@@ -94,20 +94,22 @@ def zico(gradients: Sequence[Sequence[Tensor]]) -> float:
 
     The sum over layers of ``log(sum over weights of mean(|gradient|) / deviation(|gradient|))``,
     mean and deviation over the batches; weights whose gradient does not vary are left out, and
-    layers of such weights only. Li, Yang, Bhardwaj and Marculescu 2023,
-    https://arxiv.org/abs/2301.11300, equation 16.
+    layers of such weights only; not a number where nothing is left. Li, Yang, Bhardwaj and
+    Marculescu 2023, https://arxiv.org/abs/2301.11300.
 
     Args:
         gradients: of at least two batches, one a layer's weights each.
     """
-    total = 0.0
+    logs = []
     for layer in zip(*gradients, strict=True):
         sizes = torch.stack(layer).abs().double()
+        if not bool(sizes.isfinite().all()):
+            return math.nan
         mean, deviation = sizes.mean(0), sizes.std(0, correction=0)
         ratios = (mean / deviation)[deviation > 0]
         if len(ratios):
-            total += math.log(float(ratios.sum()))
-    return total
+            logs.append(math.log(float(ratios.sum())))
+    return math.fsum(logs) if logs else math.nan
 
 
 class ZeroCostProxies:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluators.proxy_names import PREFIX, PROXIES
-from nas.ranks import kendall, spearman
+from nas.ranks import chance, kendall, spearman
 from nas.trials import Trial
 
 ACCURACY = "float_accuracy"
@@ -37,6 +37,11 @@ class Standing:
     kendall: float
     spearman: float
     networks: int
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether unrelated figures would often correlate as much."""
+        return not abs(self.kendall) > chance(self.networks)
 
 
 def standings(trials: Iterable[Trial]) -> list[Standing]:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_DEVIATIONS = 1.645
+"""Of a normal distribution, beyond which are five percent on either side."""
+
 Values = Sequence[float] | NDArray[np.float64]
 
 
@@ -62,6 +65,17 @@ def partial_kendall(one: Values, other: Values, third: Values) -> float:
     both, first, second = kendall(one, other), kendall(one, third), kendall(other, third)
     left = (1 - first**2) * (1 - second**2)
     return (both - first * second) / math.sqrt(left) if left > 1e-12 else math.nan
+
+
+def chance(number: int) -> float:
+    """How large Kendall's tau may be by chance: of unrelated rows it is beyond in one of ten.
+
+    A normal approximation; Kendall 1938, A new measure of rank correlation.
+
+    Args:
+        number: the length of the rows, at least 2.
+    """
+    return _DEVIATIONS * math.sqrt(2 * (2 * number + 5) / (9 * number * (number - 1)))
 
 
 def _checked(one: Values, other: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

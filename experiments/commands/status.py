@@ -103,4 +103,5 @@ def _ranked(standing: Standing) -> str:
     return (
         f"{standing.name:<8} ranks {standing.networks} trained networks: "
         f"Kendall {short(standing.kendall)}, Spearman {short(standing.spearman)}"
+        f"{', which may be chance' if standing.is_chance else ''}"
     )

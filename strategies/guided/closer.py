@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.choices import Genotype
-from nas.ranks import kendall, partial_kendall
+from nas.ranks import chance, kendall, partial_kendall
 from nas.trials import CandidateError
 from strategies.guided.model import TUNED, Evidence, Model, Place, Rows
 from strategies.guided.surrogate import Points, fit, left_out
@@ -28,9 +28,6 @@ LOOKED_AT = 24
 
 FEWEST = 10
 """Complete results below which nothing is judged."""
-
-CHANCE = 1.64
-"""Deviations from no correlation; noise is beyond in one direction with a probability of 5 %."""
 
 SMALLER = 0.95
 """The surrogate's error with further features, over that without, from which they help."""
@@ -92,11 +89,12 @@ class Closer:
         self._look, self._decode, self._place, self._capacity = look, decode, place, capacity
         self._seen: dict[Code, Mapping[str, float]] = {}
         self._model: Model | None = None
+        self._is_judged = False
         self.verdict: Verdict | None = None
 
     def forget(self) -> None:
-        """Judge anew when asked next."""
-        self.verdict = self._model = None
+        """Judge anew when asked next; until then `verdict` is the one before."""
+        self._is_judged, self._model = False, None
 
     def model(self, tuning: Evidence) -> Model | None:
         """A model of all features; None where they do not help.
@@ -104,10 +102,11 @@ class Closer:
         Args:
             tuning: what to judge by, the same until `forget`.
         """
-        if self.verdict is None:
+        if not self._is_judged:
             tuned = tuning[tuning.nearest_front(TUNED)]
             self.verdict, place = self._judged(tuned)
             self._model = Model(place, tuned) if self.verdict.helps else None
+            self._is_judged = True
         return self._model
 
     def _judged(self, tuned: Evidence) -> tuple[Verdict, Place]:
@@ -177,9 +176,7 @@ def _correlation(values: Array, costs: Array, capacity: Array | None) -> tuple[f
     beyond = plain
     if capacity is not None:
         beyond = partial_kendall(values[there], costs[there], capacity[there])
-    # The deviation of tau where there is no correlation (Kendall 1938).
-    deviation = math.sqrt(2 * (2 * number + 5) / (9 * number * (number - 1)))
-    return (0.0 if math.isnan(plain) else plain), abs(beyond) > CHANCE * deviation
+    return (0.0 if math.isnan(plain) else plain), abs(beyond) > chance(number)
 
 
 def _error(done: Evidence, objective: int, place: Place) -> float:

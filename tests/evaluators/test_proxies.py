@@ -112,12 +112,14 @@ def test_zico_weighs_size_against_change() -> None:
     other = [torch.tensor([[-3.0, 2.0]]), torch.tensor([[4.0]])]
     # Sizes 1 and 3: mean 2, deviation 1; 2 and 2 do not vary; 5 and 4: mean 4.5, deviation 0.5.
     assert zico([one, other]) == pytest.approx(math.log(2.0) + math.log(9.0))
+    assert math.isnan(zico([one, one]))
 
 
 def test_the_evaluator_gives_what_it_declares(data: TaskData, tiny: Tiny) -> None:
     proxies = evaluators.create("proxies", data=data)
     found = proxies.evaluate(candidate(tiny))
-    assert proxies.stage == "screen" and proxies.needs == ""
+    assert proxies.stage == "screen"
+    assert proxies.needs == ""
     assert tuple(found) == proxies.provides == tuple(f"proxy_{name}" for name in PROXIES)
     assert found.provenance["proxy_zico"].source == "scored"
 
@@ -132,7 +134,8 @@ def test_the_same_again_whatever_went_on_meanwhile(data: TaskData, tiny: Tiny) -
     torch.rand(7)
     assert ZeroCostProxies(data).evaluate(candidate(noisy)) == found
     assert all(torch.equal(state[name], value) for name, value in noisy.state_dict().items())
-    assert noisy.training and all(p.grad is None for p in noisy.parameters())
+    assert noisy.training
+    assert all(p.grad is None for p in noisy.parameters())
     assert ZeroCostProxies(data).evaluate(candidate(noisy, "b")) != found  # another dropout
 
 
@@ -192,6 +195,7 @@ def test_an_unknown_proxy_names_the_known_ones(data: TaskData) -> None:
 
 def test_batches_are_normalized_training_examples(data: TaskData) -> None:
     (inputs, labels), (others, _) = ZeroCostProxies(data)._batches
-    assert inputs.shape == others.shape == (32, 1, 8, 8) and labels.shape == (32,)
+    assert inputs.shape == others.shape == (32, 1, 8, 8)
+    assert labels.shape == (32,)
     known = {row.tobytes() for row in data.preprocessing.apply(data.train.inputs)}
     assert {row.tobytes() for row in np.concatenate([inputs, others])} <= known

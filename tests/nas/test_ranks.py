@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy import stats
 
-from nas.ranks import kendall, partial_kendall, spearman
+from nas.ranks import chance, kendall, partial_kendall, spearman
 
 
 def test_the_same_order_and_the_opposite() -> None:
@@ -37,7 +37,6 @@ def test_a_constant_has_no_order() -> None:
 def test_beyond_a_third() -> None:
     size = [1, 2, 3, 4, 5, 6]
     assert math.isnan(partial_kendall(size, [1, 3, 2, 4, 5, 6], size))
-    # (1/3 - 1/3 * 1/3) / sqrt((1 - 1/9) * (1 - 1/9)) = (2/9) / (8/9)
     one, other, third = [1, 2, 3], [1, 3, 2], [2, 1, 3]
     taus = [kendall(one, other), kendall(one, third), kendall(other, third)]
     assert taus == pytest.approx([1 / 3, 1 / 3, -1 / 3])
@@ -47,3 +46,10 @@ def test_beyond_a_third() -> None:
 def test_rows_of_different_lengths() -> None:
     with pytest.raises(ValueError, match=r"same length, but got \(2,\) and \(3,\)"):
         kendall([1, 2], [1, 2, 3])
+
+
+def test_unrelated_rows_are_beyond_chance_in_one_of_ten() -> None:
+    rng = random.Random(0)
+    rows = [[rng.random() for _ in range(20)] for _ in range(400)]
+    beyond = [abs(kendall(a, b)) > chance(20) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    assert sum(beyond) / len(beyond) == pytest.approx(0.1, abs=0.06)
