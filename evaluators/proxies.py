@@ -72,7 +72,8 @@ def naswot(module: nn.Module, inputs: Tensor) -> float:
         module: with at least one known activation function, else the score is not a number.
         inputs: (batch, *shape), normalized.
     """
-    with torch.no_grad(), _Codes(len(inputs)) as codes:
+    codes = _Codes(len(inputs))
+    with torch.no_grad(), codes:
         copy.deepcopy(module).train()(inputs)
     return codes.score()
 

@@ -85,7 +85,7 @@ def test_mlflow_has_them_once(tmp_path) -> None:
     for _ in range(2):  # another process the second time
         mirror = Mirror(run, store)  # type: ignore[arg-type]
         for _ in range(2):
-            mirror._write_proxies(Found("p", "RUNNING", {}, {}), mirror._read())
+            mirror._write_proxies(Found("p", "RUNNING", 0, {}, {}), mirror._read())
         mirror.close()
     found = {(p.key, p.step): p.value for p in store.points}
     assert len(store.points) == 2
