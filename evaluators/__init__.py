@@ -20,6 +20,7 @@ _REGISTRY = Registry(
         "fpga_rtl": "evaluators.rtl.latency:FpgaRtl",
         "measured_latency": "evaluators.measured:MeasuredLatency",
         "modeled_latency": "evaluators.modeled:ModeledLatency",
+        "proxies": "evaluators.proxies:ZeroCostProxies",
         "robustness": "evaluators.scoring:Robustness",
         "size": "evaluators.scoring:Size",
         "tpu_analytic": "evaluators.modeled:ModeledLatency",

@@ -21,6 +21,7 @@ from experiments.config_sections import (
     KindConfig,
     ObjectiveConfig,
     Positive,
+    ProxiesConfig,
     ScreeningConfig,
     Section,
     TrackingConfig,
@@ -52,6 +53,7 @@ class ExperimentConfig(Section):
     constraints: tuple[str, ...] = ()
     devices: dict[Alias, DeviceConfig] = {}
     screening: ScreeningConfig = ScreeningConfig()
+    proxies: ProxiesConfig = ProxiesConfig()
     training: TrainingConfig = TrainingConfig()
     budget: BudgetConfig
     workers: Count | None = None
@@ -87,6 +89,10 @@ class ExperimentConfig(Section):
                         problem = f"unknown device {alias!r} (no devices are configured)"
                     raise ValueError(f"{key} name {metric!r}, but that is an {problem}")
         self._check_chosen()
+        if self.proxies.features and self.strategy.kind != "guided":
+            raise ValueError(
+                f"proxies.features is for the strategy guided, but got {self.strategy.kind}"
+            )
         circuits = [name for name, device in self.devices.items() if device.method == "fpga_rtl"]
         if circuits and self.compression.quantize != (QAT,):
             raise ValueError(

@@ -15,6 +15,7 @@ from pydantic import (
 
 from evaluators.compression.choices import QAT, Bits
 from evaluators.devices import METHODS
+from evaluators.proxy_names import check_proxies
 from nas.objectives import REJECT_ABOVE, Objective
 from nas.registry import unknown
 
@@ -178,6 +179,30 @@ class ScreeningConfig(Section):
     """
 
     reject_above: Annotated[float, Field(gt=0, le=1)] = REJECT_ABOVE
+
+
+class ProxiesConfig(Section):
+    """What an untrained network says of itself.
+
+    Attributes:
+        names: the zero-cost proxies computed for each candidate before it is trained; how they
+            rank the trained ones is reported.
+        features: whether the strategy ``guided`` may use them, as long as they help.
+    """
+
+    names: tuple[str, ...] = ()
+    features: bool = False
+
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_proxies(names)
+
+    @model_validator(mode="after")
+    def _some(self) -> ProxiesConfig:
+        if self.features and not self.names:
+            raise ValueError("features needs the names of proxies, but there are none")
+        return self
 
 
 class BudgetConfig(Section):

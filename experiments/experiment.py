@@ -174,7 +174,12 @@ class Experiment:
 
     def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
         config = self.config
+        further: dict[str, Any] = {}
+        if config.proxies.features and self._parts.screen.is_fast:
+            further["proxies"] = pipeline.proxies
         try:
+            if "proxies" in config.strategy.options:
+                raise ValueError("proxies are named in the section of that name")
             strategies.check_options(config.strategy.kind, config.strategy.options)
             return strategies.create(
                 config.strategy.kind,
@@ -184,6 +189,7 @@ class Experiment:
                 screen=pipeline.known if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
                 **config.strategy.options,
+                **further,
             )
         except ValueError as error:
             raise ConfigError(f"strategy: {error}", ("strategy",)) from error

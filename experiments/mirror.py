@@ -12,6 +12,7 @@ after that gets a new parent, which says ``nas.continues``.
 from __future__ import annotations
 
 import getpass
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from experiments.device_settings import device_settings
 from experiments.fronts import Front, costs_of, front_trials, meets
 from experiments.mirror_front import FrontWriter
 from experiments.mlflow_view import HYPERVOLUME, TAG
+from experiments.proxy_report import standings
 from experiments.report import write_report
 from experiments.runs import Run
 from experiments.second_look import META, widened
@@ -94,6 +96,7 @@ class Mirror:
         self._front = FrontWriter(run, store, self._ledger)
         self._children: dict[int, Found] | None = None
         self._logged_steps: tuple[str, int] = ("", 0)
+        self._logged_proxies: tuple[str, int] = ("", 0)
 
     def close(self) -> None:
         """Let go of the ledger."""
@@ -116,6 +119,7 @@ class Mirror:
             self._store.reopen(parent.run_id)
         children = self._write_children(parent, now, status)
         self._write_hypervolume(parent, now)
+        self._write_proxies(parent, now)
         if status == "finished":
             # The note comes first: after an interruption the same front is written again, alike.
             self._store.log(parent.run_id, tags={"nas.complete": str(len(now.trials))})
@@ -267,6 +271,19 @@ class Mirror:
         self._store.log(parent.run_id, points)
         if points:
             self._logged_steps = parent.run_id, points[-1].step
+
+    def _write_proxies(self, parent: Found, now: _Snapshot) -> None:
+        """Rank correlations with accuracy, by the number of trained networks."""
+        points = [
+            Point(f"rank_correlation/{s.name}", s.kendall, now.end_ms, s.networks)
+            for s in standings(now.trials)
+            if math.isfinite(s.kendall)
+        ]
+        steps = parent.run_id, max((point.step for point in points), default=0)
+        if points and self._logged_proxies != steps:
+            if self._store.last_step(parent.run_id, points[0].key) < points[0].step:
+                self._store.log(parent.run_id, points)
+            self._logged_proxies = steps
 
     def _hypervolumes(self, now: _Snapshot, after: int) -> Iterator[tuple[int, Trial, float]]:
         """(trials so far, the last of them, the hypervolume of their front), from a step on."""

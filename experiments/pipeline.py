@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import evaluators.compression as compression
 from evaluators.devices import Device
 from evaluators.training_config import TrainingConfig
 from experiments.config import ExperimentConfig
 from experiments.screening import Screen
-from experiments.stages import StageCall
+from experiments.stages import RunFiles, StageCall, keep_result, read_result, untrained
 from experiments.wiring import (
     WORKER_METRICS,
     all_choices,
@@ -22,12 +23,13 @@ from experiments.wiring import (
     check_metrics,
     circuit_evaluators,
     measure_evaluators,
+    proxy_evaluators,
     score_evaluators,
     screen_evaluators,
 )
 from nas.choices import Choice, Genotype
 from nas.keys import candidate_key, digest, training_key
-from nas.protocols import Job, SearchSpace, Stage
+from nas.protocols import Evaluator, Job, SearchSpace, Stage, StageResult
 from nas.task import Task
 from nas.trials import ESTIMATED, Candidate, CandidateError, Readings
 
@@ -37,7 +39,7 @@ class RemoteStage:
     """A stage that runs in a worker; see `nas.protocols.Stage`.
 
     Args:
-        name: ``screen``, ``train``, ``score`` or ``measure.<alias>``.
+        name: ``screen``, ``proxies``, ``train``, ``score`` or ``measure.<alias>``.
         needs: the device it must have for itself.
         folder: of the run.
         limit_s: wall-clock seconds for one job.
@@ -51,11 +53,12 @@ class RemoteStage:
     @property
     def screens(self) -> bool:
         """Whether it may reject a candidate before training."""
-        return self.name == "screen"
+        return self.name in ("screen", "proxies")
 
     def key(self, candidate: Candidate) -> str:
-        """Trainings are shared by the compressed variants of a network."""
-        return candidate.training_key if self.name == "train" else candidate.candidate_key
+        """Trainings and proxies are shared by the compressed variants of a network."""
+        is_shared = self.name in ("proxies", "train")
+        return candidate.training_key if is_shared else candidate.candidate_key
 
     def job(self, candidate: Candidate) -> Job:
         """The stage of this candidate, without what does not travel."""
@@ -76,6 +79,7 @@ class Parts:
         training: the recipe.
         screen: what is known before training.
         meters: the device that each measuring stage needs for itself, by alias.
+        proxies: the evaluator of zero-cost proxies, where they are asked for.
     """
 
     task: Task
@@ -85,6 +89,7 @@ class Parts:
     training: TrainingConfig
     screen: Screen
     meters: Mapping[str, str]
+    proxies: Evaluator | None = None
 
     @property
     def identity(self) -> dict[str, str]:
@@ -107,7 +112,9 @@ class Parts:
         data, devices, space = build_task(config), build_devices(config), build_space(config)
         choices, meters = all_choices(config, space), measure_evaluators(devices)
         check_deployments(config, devices)
+        proxies = proxy_evaluators(config, data.without_test())
         provided = [
+            *proxies,
             *screen_evaluators(devices),
             *circuit_evaluators(devices, data.task),
             *score_evaluators(data, devices),
@@ -129,6 +136,7 @@ class Parts:
                 config.constraints_parsed(),
             ),
             meters={alias: meter.needs for alias, meter in meters.items()},
+            proxies=proxies[0] if proxies else None,
         )
 
 
@@ -142,10 +150,11 @@ class CandidatePipeline:
     """
 
     def __init__(self, parts: Parts, folder: Path, limit_s: float) -> None:
-        self._parts = parts
+        self._parts, self._files = parts, RunFiles(folder)
         self._training = parts.training.to_json()
         self.refusal = ""
         names = [] if parts.screen.is_enough else [("screen", "")]
+        names += [("proxies", "")] if parts.proxies else []
         names += [("train", ""), ("score", "")]
         names += [(f"measure.{alias}", needs) for alias, needs in parts.meters.items()]
         self.stages: Sequence[Stage] = [
@@ -179,3 +188,22 @@ class CandidatePipeline:
             raise
         known = {name.removeprefix(ESTIMATED): value for name, value in readings.items()}
         return Readings(known, readings.provenance)
+
+    def proxies(self, genotype: Genotype) -> Readings:
+        """The zero-cost proxies of a genotype for strategies, in tens of milliseconds.
+
+        They are kept in the folder of the run, where the stage of that name finds them.
+
+        Raises:
+            CandidateError: for what cannot be built or back-propagated.
+        """
+        candidate = self.candidate(genotype)
+        path = self._files.result("proxies", candidate.training_key)
+        kept = read_result(path)
+        if kept is None:
+            module = untrained(self._parts.space, candidate, self._parts.task)
+            evaluator = cast(Evaluator, self._parts.proxies)
+            found = evaluator.evaluate(replace(candidate, module=module))
+            kept = StageResult(Readings().merged(found))
+            keep_result(self._files, path, kept)
+        return kept.readings

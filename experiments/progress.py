@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from experiments.proxy_report import standings, summary
 from experiments.tables import duration, shown, trial_tables
 from nas.objectives import Objective
 from nas.protocols import Ask, Progress
@@ -48,6 +49,7 @@ class ProgressRecorder:
         self._trials = {trial.number: trial for trial in known}
         self._console, self._clock = console or Console(stderr=True), clock
         self._progress, self._heard, self._first = Progress(), clock(), Progress()
+        self._proxies = summary(standings(self._trials.values()))
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -74,6 +76,8 @@ class ProgressRecorder:
     def finished(self, trial: Trial, progress: Progress) -> None:
         """See `nas.protocols.Recorder`."""
         self._trials[trial.number] = trial
+        if trial.status == "done":
+            self._proxies = summary(standings(self._trials.values()))
         self._hear(progress)
         if self._live is None and trial.status != "rejected":
             self._console.print(self.line(trial), soft_wrap=True, markup=False, highlight=False)
@@ -107,6 +111,8 @@ class ProgressRecorder:
         parts.append(duration(elapsed))
         if left is not None:
             parts.append(f"{duration(left)} left")
+        if self._proxies:
+            parts.append(f"rank correlation of proxies {self._proxies}")
         return ", ".join(parts)
 
     def line(self, trial: Trial) -> str:

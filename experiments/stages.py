@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ from experiments.wiring import (
     build_space,
     build_task,
     measure_evaluators,
+    proxy_evaluators,
     score_evaluators,
 )
 from nas.keys import candidate_key, seed_of
-from nas.protocols import StageResult
+from nas.protocols import SearchSpace, StageResult
+from nas.task import Task
 from nas.trials import Artifact, Candidate, CandidateError, Provenance, Readings, Trial
 
 _DTYPES = {"none": "float32", "qat": "fixed"}
@@ -125,6 +127,20 @@ def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
     files.write(path, lambda file: file.write_text(json.dumps(record), encoding="utf-8"))
 
 
+def untrained(space: SearchSpace, candidate: Candidate, task: Task) -> Any:
+    """The module of a candidate as its training begins, not compressed.
+
+    Raises:
+        CandidateError: when it cannot be built.
+    """
+    from evaluators.compression import split
+    from evaluators.training import seeded
+
+    architecture, _ = split(candidate.genotype)
+    with seeded(seed_of(candidate.training_key, "init")):
+        return space.build(architecture, task)
+
+
 class Worker:
     """Runs the stages of one search in a process of its own."""
 
@@ -176,6 +192,8 @@ class Worker:
         name, _, device = stage.partition(".")
         if name == "screen":
             result = StageResult(self._screen.thorough(candidate))
+        elif name == "proxies":
+            result = self._look(candidate)
         elif name == "train":
             result = self._train(candidate)
         elif name == "score":
@@ -187,12 +205,13 @@ class Worker:
         return result
 
     def _build(self, candidate: Candidate) -> Any:
-        from evaluators.compression import split
-        from evaluators.training import seeded
+        return untrained(self._space, candidate, self._data.task)
 
-        architecture, _ = split(candidate.genotype)
-        with seeded(seed_of(candidate.training_key, "init")):
-            return self._space.build(architecture, self._data.task)
+    def _look(self, candidate: Candidate) -> StageResult:
+        candidate, readings = replace(candidate, module=self._build(candidate)), Readings()
+        for evaluator in proxy_evaluators(self._config, self._data):
+            readings = readings.merged(evaluator.evaluate(candidate))
+        return StageResult(readings)
 
     def _train(self, candidate: Candidate) -> StageResult:
         from safetensors.torch import save_file
@@ -350,7 +369,7 @@ class StageCall:
 
     Args:
         folder: of the run.
-        stage: ``train``, ``score`` or ``measure.<alias>``.
+        stage: ``screen``, ``proxies``, ``train``, ``score`` or ``measure.<alias>``.
         key: under which the result is kept.
         candidate: with its artifact, once there is one.
     """

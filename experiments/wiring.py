@@ -156,6 +156,12 @@ def _of_the_file(device: Device, data: TaskData) -> Evaluator:
         raise ConfigError(f"devices.{device.alias}: {error}", where) from error
 
 
+def proxy_evaluators(config: ExperimentConfig, data: TaskData) -> list[Evaluator]:
+    """What untrained networks say of themselves; empty unless it is asked for."""
+    names = config.proxies.names
+    return [evaluators.create("proxies", data=data, names=names)] if names else []
+
+
 def measure_evaluators(
     devices: Iterable[Device], genotype: Genotype = MappingProxyType({})
 ) -> dict[str, Evaluator]:

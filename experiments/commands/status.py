@@ -11,6 +11,7 @@ from rich.table import Table
 from experiments.commands.output import FINE, Output, hints, lines
 from experiments.fronts import front_trials
 from experiments.ledger import LedgerError
+from experiments.proxy_report import Standing, short, standings
 from experiments.runs import Run, RunNotFound, find_run, home, list_runs
 from experiments.tables import duration, shown
 from nas.pareto import hypervolume
@@ -63,6 +64,7 @@ class _Facts:
         self.counts = Counter(trial.status for trial in trials)
         self.scored = self.counts["done"] + self.counts["failed"] + self.counts["stopped"]
         self.front = front_trials(trials, objectives, constraints)
+        self.proxies = standings(trials)
         self.last_error = next((t.error for t in trials[::-1] if t.status == "failed"), "")
         self.hypervolume: float | None = None
         if reference is not None:
@@ -91,5 +93,15 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "time", f"{duration(facts.elapsed_s)}{limit}"
     volume = "" if facts.hypervolume is None else f", hypervolume {shown(facts.hypervolume)}"
     yield "front", f"{len(facts.front)} points{volume}"
+    for standing in facts.proxies:
+        yield "proxy" if standing is facts.proxies[0] else "", _ranked(standing)
     if facts.last_error:
         yield "last error", facts.last_error
+
+
+def _ranked(standing: Standing) -> str:
+    return (
+        f"{standing.name:<8} ranks {standing.networks} trained networks: "
+        f"Kendall {short(standing.kendall)}, Spearman {short(standing.spearman)}"
+        f"{', which may be chance' if standing.is_chance else ''}"
+    )

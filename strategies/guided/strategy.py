@@ -16,6 +16,7 @@ from nas.choices import Choice, Genotype
 from nas.objectives import Constraint, Objective
 from nas.registry import unknown
 from strategies.base import BaseStrategy, Screen
+from strategies.guided.closer import LOOKED_AT, Closer, Look
 from strategies.guided.codes import CodeSpace
 from strategies.guided.improvement import (
     boxes,
@@ -78,6 +79,8 @@ class GuidedStrategy(BaseStrategy):
         startup: genotypes told before the surrogate is asked.
         pool: about how many candidates an ask chooses from; each new one is screened.
         exploration: the share of asks for a random candidate.
+        proxies: further metrics of a genotype that take long (zero-cost proxies of accuracy, say):
+            looked at for the few best candidates of an ask, as long as they help the surrogate.
 
     Raises:
         ValueError: for an option that cannot be.
@@ -95,6 +98,7 @@ class GuidedStrategy(BaseStrategy):
         startup: int = 10,
         pool: int = 800,
         exploration: float = 0.02,
+        proxies: Look | None = None,
     ) -> None:
         super().__init__(choices, objectives, seed, screen, constraints)
         if proposer not in PROPOSERS:
@@ -108,6 +112,9 @@ class GuidedStrategy(BaseStrategy):
         self._proposals = PROPOSALS_AN_ASK.get(proposer, 0)
         self._base = strategies.create(proposer, choices, objectives, seed, None, constraints)
         self._waiting: dict[Code, None] = {}
+        if proxies is not None and not callable(proxies):
+            raise ValueError(f"proxies must be a function of a genotype, but got {proxies!r}")
+        self._closer = proxies and Closer(proxies, history.decode, self._place, self._capacity)
         self._model: Model | None = None
         self._tuned_at, self._tuning = 0, list[Observation]()
 
@@ -131,6 +138,8 @@ class GuidedStrategy(BaseStrategy):
             )
         if self._needs_no_training:
             yield "guided: all objectives are known before training: it searches what is modeled"
+        if self._closer is not None and self._closer.verdict is not None:
+            yield f"guided: {self._closer.verdict}"
 
     # What is known before training
 
@@ -182,6 +191,8 @@ class GuidedStrategy(BaseStrategy):
         if distinct >= self._startup and distinct >= RETUNED * self._tuned_at + 1:
             self._tuned_at, self._tuning = distinct, self._history.observations
             self._model = None
+            if self._closer is not None:
+                self._closer.forget()
 
     def tell(
         self,
@@ -270,7 +281,23 @@ class GuidedStrategy(BaseStrategy):
             return [], np.zeros(0)
         pending, candidates = self._beliefs(evidence, pool)
         gains = candidates.chance * self._improvement(evidence, pending, candidates)
-        return pool, np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
+        return pool, self._looked_closer(evidence, pool, _over_largest(gains))
+
+    def _looked_closer(self, evidence: Evidence, codes: Sequence[Code], gains: Array) -> Array:
+        """The gains, those of the best anew with proxies where these help; they stay the best."""
+        model = self._closer and self._closer.model(self._evidence(self._tuning))
+        if not model:
+            return gains
+        best = np.argsort(-gains, kind="stable")[:LOOKED_AT]
+        pending, found = self._beliefs(evidence, [codes[i] for i in best], model)
+        gains = gains.copy()
+        gains[best] = 1 + _over_largest(found.chance * self._improvement(evidence, pending, found))
+        return gains
+
+    def _capacity(self, codes: Sequence[Code]) -> Array | None:
+        """(codes,), what is screened first of multiply-accumulates and parameters, if anything."""
+        known = [name for name in CAPACITIES if name in self._known.names]
+        return self._known.values(codes)[:, self._known.names.index(known[0])] if known else None
 
     def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
         if isinstance(self._base, BaseStrategy) and self._proposals:
@@ -282,13 +309,15 @@ class GuidedStrategy(BaseStrategy):
 
         return Evidence.of(observations, len(self._objectives), known)
 
-    def _beliefs(self, evidence: Evidence, codes: Sequence[Code]) -> tuple[Beliefs, Beliefs]:
+    def _beliefs(
+        self, evidence: Evidence, codes: Sequence[Code], model: Model | None = None
+    ) -> tuple[Beliefs, Beliefs]:
         """Of what is pending, in an order that does not depend on who asked first, and of codes."""
         if self._model is None:
             self._model = Model(self._place, self._evidence(self._tuning))
         waiting = sorted(self._waiting)
         shape = -1, len(self._choices)
-        return self._model.beliefs(
+        return (model or self._model).beliefs(
             evidence,
             np.array(waiting, dtype=int).reshape(shape),
             np.array(codes, dtype=int).reshape(shape),
@@ -323,6 +352,10 @@ class GuidedStrategy(BaseStrategy):
         _, found = self._beliefs(evidence, [self._history.encode(g) for g in genotypes])
         scaled = np.column_stack([belief.median for belief in found.costs])
         return [tuple(row) for row in (scaled * evidence.span + evidence.low).tolist()]
+
+
+def _over_largest(gains: Array) -> Array:
+    return np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
 
 
 def _best_codes(evidence: Evidence) -> NDArray[np.int64]:

@@ -270,3 +270,19 @@ class Process:
         """The costs that are warped to these values."""
         offset = self.settings.offset
         return values if offset is None else np.exp(values) - offset
+
+
+def left_out(settings: Settings, points: Points, costs: Array, counts: Array) -> Array:
+    """(points,), each cost as predicted from all others (Rasmussen and Williams 2006, 5.4.2).
+
+    Args:
+        settings: see `fit`; they are those of all points.
+        points: of the results.
+        costs: (points,), over [0, 1] where they are warped.
+        counts: (points,), how many results each cost is the mean of.
+    """
+    targets, mean, deviation = _standard(settings.warped(costs))
+    noise = np.diag(settings.noise / counts + 1e-8)
+    inverse, _ = _inverse(settings.kernel(points, points) + noise)
+    predicted = (targets - inverse @ targets / np.diag(inverse)) * deviation + mean
+    return predicted if settings.offset is None else np.exp(predicted) - settings.offset

@@ -13,6 +13,7 @@ def test_the_known_names():
         "fpga_rtl",
         "measured_latency",
         "modeled_latency",
+        "proxies",
         "robustness",
         "size",
         "tpu_analytic",
