@@ -18,6 +18,7 @@ from experiments.config_sections import (
     CompressionConfig,
     Count,
     DeviceConfig,
+    EarlyStoppingConfig,
     KindConfig,
     ObjectiveConfig,
     Positive,
@@ -53,6 +54,7 @@ class ExperimentConfig(Section):
     devices: dict[Alias, DeviceConfig] = {}
     screening: ScreeningConfig = ScreeningConfig()
     training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     budget: BudgetConfig
     workers: Count | None = None
     trial_limit_s: Positive = 300.0
