@@ -179,9 +179,7 @@ def trials_of(arm: str, seed: int, budget: int, config: ExperimentConfig, curves
             def stopper(candidate: Candidate) -> Stopper:
                 past = ledger.told_before(candidate.candidate_key)
                 known, epochs = pipeline.screen(candidate), config.training.epochs
-                return Stopper(
-                    stopping, wanted, limits, past, candidate.genotype, known, epochs
-                )
+                return Stopper(stopping, wanted, limits, past, candidate.genotype, known, epochs)
 
             pipeline.stages = [Training(curves, stopper)]
             strategy = strategies.create(
@@ -275,9 +273,7 @@ def show(lines: Sequence[Row], console: Console) -> None:
     for arm in dict.fromkeys(each["arm"] for each in lines):
         own = [each for each in lines if each["arm"] == arm]
         stops, wrong = (sum(each[name] for each in own) for name in ("stopped", "wrong"))
-        saved = 1 - sum(e["epochs"] for e in own) / sum(
-            e["epochs of whole trainings"] for e in own
-        )
+        saved = 1 - sum(e["epochs"] for e in own) / sum(e["epochs of whole trainings"] for e in own)
         ratios = [
             e["cpu_s to goal"] / plain[e["seed"]]["cpu_s"]
             for e in own

@@ -80,9 +80,7 @@ def watch(
 
     with contextlib.closing(SqliteLedger(ledger, read_only=True)) as known_so_far:
         past = known_so_far.told_before(candidate.candidate_key)
-    rule = StoppingRule(
-        settings.rule, settings.confidence, settings.grace, settings.reduction
-    )
+    rule = StoppingRule(settings.rule, settings.confidence, settings.grace, settings.reduction)
     return Watch(
         Stopper(
             rule,

@@ -13,7 +13,7 @@ PENALTIES = np.logspace(-2, 3, 16)
 """From which the penalty is chosen, for features of deviation 1, as a share of the examples."""
 
 LEAST_FREEDOM = 4.0
-"""Degrees of freedom below which nothing is predicted: the error would be anybody's guess."""
+"""Degrees of freedom that a penalty must leave: below, the error would be anybody's guess."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,11 @@ class Ridge:
         )
         self._mean = float(values.mean())
         along = left.T @ (values - self._mean)
-        best = np.inf
+        best, self._freedom = np.inf, 0.0
         for penalty in PENALTIES:
             kept = singular**2 / (singular**2 + penalty * count)
+            if count - 1.0 - float(kept.sum()) < LEAST_FREEDOM:
+                continue
             leverage = np.minimum(left**2 @ kept + 1.0 / count, 1 - 1e-9)
             errors = (values - self._mean - left @ (kept * along)) / (1.0 - leverage)
             off = float(np.sqrt(np.mean(errors**2)))
@@ -74,7 +76,7 @@ class Ridge:
 
     def predict(self, features: Array) -> Prediction | None:
         """Of (features,); None while there are too few examples to say how far off it may be."""
-        if self._freedom < LEAST_FREEDOM:
+        if not self._freedom:
             return None
         along = self._directions @ ((features - self._middle) * self._scale)
         far = 1.0 / self._count + float(along**2 @ self._spreads)

@@ -137,7 +137,7 @@ class Stopper:
         guesses = {
             f"{ESTIMATED}{objective.metric}": guess
             for objective in self._objectives
-            if f"{ESTIMATED}{objective.metric}" not in self._known
+            if not {objective.metric, f"{ESTIMATED}{objective.metric}"} & self._known.keys()
             and (guess := self._guess(objective.metric, curve))
         }
         method = f"learning curve of {len(curve['accuracy'])} epochs, {len(self._finished)} others"
@@ -207,7 +207,9 @@ class Stopper:
         weights = np.ones(len(rows[0]))
         if self._categories:
             weights[-len(self._categories) :] = CATEGORY_WEIGHT
-        ridge = Ridge(np.array(rows), _bent(values) if is_share else np.log(values), weights)
+        ridge = Ridge(
+            np.array(rows), np.asarray(_bent(values) if is_share else np.log(values)), weights
+        )
         found = ridge.predict(self._features(self._genotype, self._known, curve))
         if found is None:
             return None
@@ -293,9 +295,7 @@ def _place(own: Costs, others: Sequence[Costs]) -> int:
     layer = [tuple(point) for point in points[ranks == ranks[-1]].tolist()]
     reference = reference_point([tuple(point) for point in points.tolist()])
     whole = hypervolume(layer, reference)
-    gains = [
-        whole - hypervolume(layer[:i] + layer[i + 1 :], reference) for i in range(len(layer))
-    ]
+    gains = [whole - hypervolume(layer[:i] + layer[i + 1 :], reference) for i in range(len(layer))]
     return int((ranks < ranks[-1]).sum()) + sum(gain > gains[-1] for gain in gains[:-1])
 
 

@@ -46,7 +46,8 @@ def test_far_from_all_examples_it_is_less_sure() -> None:
     x, y = data(40, 0.3)
     ridge = Ridge(x, y)
     near, far = ridge.predict(np.zeros(3)), ridge.predict(np.full(3, 20.0))
-    assert near is not None and far is not None
+    assert near is not None
+    assert far is not None
     assert far.deviation > 2 * near.deviation
 
 
@@ -60,7 +61,8 @@ def test_constant_features_and_scales_do_not_matter() -> None:
     one = Ridge(x, y).predict(x[3])
     scaled = np.hstack([1000 * x, np.full((30, 1), 7.0)])
     other = Ridge(scaled, y).predict(scaled[3])
-    assert one is not None and other is not None
+    assert one is not None
+    assert other is not None
     assert other.mean == pytest.approx(one.mean)
     assert other.deviation == pytest.approx(one.deviation)
 
