@@ -125,9 +125,11 @@ class Training:
     screens: bool = False
 
     def key(self, candidate: Candidate) -> str:
+        """Each candidate has a stage of its own."""
         return candidate.candidate_key
 
     def job(self, candidate: Candidate) -> Job:
+        """See `nas.protocols.Stage`."""
         return Job(lambda: self._run(candidate))
 
     def _run(self, candidate: Candidate) -> StageResult:
@@ -148,14 +150,17 @@ class Here:
     count: int = 0
 
     def slots(self) -> int:
+        """One job at a time."""
         return 1
 
     def submit(self, job: Job) -> int:
+        """Queue a job."""
         self.count += 1
         self.jobs.append((self.count, job))
         return self.count
 
     def wait(self, timeout_s: float) -> list[JobDone]:
+        """Run the next one."""
         number, job = self.jobs.pop(0)
         try:
             return [JobDone(number, job.call())]
@@ -163,6 +168,7 @@ class Here:
             return [JobDone(number, None, str(error))]
 
     def close(self) -> None:
+        """Forget what is queued."""
         self.jobs.clear()
 
 
