@@ -18,6 +18,7 @@ from experiments.config_sections import (
     CompressionConfig,
     Count,
     DeviceConfig,
+    EarlyStoppingConfig,
     KindConfig,
     ObjectiveConfig,
     Positive,
@@ -55,6 +56,7 @@ class ExperimentConfig(Section):
     screening: ScreeningConfig = ScreeningConfig()
     proxies: ProxiesConfig = ProxiesConfig()
     training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     budget: BudgetConfig
     workers: Count | None = None
     trial_limit_s: Positive = 300.0

@@ -205,6 +205,23 @@ class ProxiesConfig(Section):
         return self
 
 
+class EarlyStoppingConfig(Section):
+    """When a training is stopped that cannot get onto the front; see `nas.stopping`.
+
+    Attributes:
+        rule: ``none``; ``prediction``: of the final accuracy, from the curve so far; ``rungs``:
+            successive halving by hypervolume contribution.
+        confidence: of the prediction; the higher, the fewer are stopped, and the fewer wrongly.
+        grace: epochs before any is stopped, as a share of all.
+        reduction: one in so many goes on from a rung to the next, which is so many times as far.
+    """
+
+    rule: Literal["none", "prediction", "rungs"] = "none"
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.975
+    grace: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
 class BudgetConfig(Section):
     """When a search ends.
 

@@ -103,6 +103,19 @@ class SqliteLedger:
             order.append(trials[number])
         return order
 
+    def told_before(self, candidate_key: str) -> list[Trial]:
+        """What had been told when a candidate was asked for: all, where it never was; in order.
+
+        It is the same after a resume, so that what is decided by it is.
+        """
+        rows = self._rows(
+            "SELECT payload FROM events WHERE kind = 'done' AND seq < COALESCE((SELECT MIN(seq) "
+            "FROM events WHERE kind = 'asked' AND json_extract(payload, '$.candidate_key') = ?), "
+            "9e18) ORDER BY seq",
+            candidate_key,
+        )
+        return [self._parsed(payload, Trial.from_json) for (payload,) in rows]
+
     def trials(self) -> list[Trial]:
         """Every result once, by number."""
         rows = self._rows("SELECT payload FROM events WHERE kind = 'done' ORDER BY number")

@@ -24,6 +24,7 @@ from experiments.deployments import serving
 from experiments.ledger import SqliteLedger
 from experiments.runs import Run
 from experiments.screening import Screen
+from experiments.stopping import Watch, watch
 from experiments.wiring import (
     build_devices,
     build_space,
@@ -113,7 +114,9 @@ def read_result(path: Path) -> StageResult | None:
         return None
     provenance = {name: Provenance(**p) for name, p in record["provenance"].items()}
     artifact = record["artifact"]
-    return StageResult(Readings(record["metrics"], provenance), artifact and Artifact(**artifact))
+    curve = {name: tuple(values) for name, values in record.get("curve", {}).items()}
+    readings = Readings(record["metrics"], provenance)
+    return StageResult(readings, artifact and Artifact(**artifact), curve)
 
 
 def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
@@ -123,6 +126,7 @@ def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
         "metrics": dict(readings),
         "provenance": {name: p.to_json() for name, p in readings.provenance.items()},
         "artifact": result.artifact and asdict(result.artifact),
+        "curve": dict(result.curve),
     }
     files.write(path, lambda file: file.write_text(json.dumps(record), encoding="utf-8"))
 
@@ -201,7 +205,8 @@ class Worker:
         else:
             meter = measure_evaluators(self._devices, candidate.genotype)[device]
             result = StageResult(Readings().merged(meter.evaluate(candidate)))
-        keep_result(self._files, path, result)
+        if not result.stopped:
+            keep_result(self._files, path, result)
         return result
 
     def _build(self, candidate: Candidate) -> Any:
@@ -218,15 +223,39 @@ class Worker:
 
         from evaluators.training import train
 
+        watching = self._watch(candidate)
+        if watching.stopped:
+            return self._stopped(candidate, watching)
         module = self._build(candidate)
         seed = seed_of(candidate.training_key, "training")
-        report = train(module, self._data, self._training, seed)
+        report = train(module, self._data, self._training, seed, watching.report)
+        if report.stopped:
+            return self._stopped(candidate, watching)
         weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
         path = self._files.trained(candidate.training_key)
         self._files.write(path, lambda file: save_file(weights, file))
         method = f"validation split, {report.epochs} epochs, before compression"
         scored = Provenance("scored", device=report.device, runtime="torch", method=method)
-        return StageResult(Readings({"float_accuracy": report.accuracy[-1]}, scored))
+        curve = {"loss": report.loss, "accuracy": report.accuracy}
+        return StageResult(Readings({"float_accuracy": report.accuracy[-1]}, scored), curve=curve)
+
+    def _watch(self, candidate: Candidate) -> Watch:
+        """Who decides whether to go on; it sees at once what an earlier training has shown."""
+        kept = read_result(self._files.result("curve", candidate.training_key))
+        known = self._known(candidate) if self._config.early_stopping.rule != "none" else {}
+        return watch(self._config, self._ledger, candidate, known, kept.curve if kept else {})
+
+    def _known(self, candidate: Candidate) -> Readings:
+        """What is known before training."""
+        thorough = read_result(self._files.result("screen", candidate.candidate_key))
+        fast = self._screen(candidate) if self._screen.is_fast else Readings()
+        return fast.merged(thorough.readings) if thorough else fast
+
+    def _stopped(self, candidate: Candidate, watching: Watch) -> StageResult:
+        """A training that was stopped: its curve is kept for whoever needs this network too."""
+        curve, path = watching.curve, self._files.result("curve", candidate.training_key)
+        keep_result(self._files, path, StageResult(Readings(), curve=curve))
+        return StageResult(watching.estimates, curve=curve, stopped=watching.stopped)
 
     def _score(self, candidate: Candidate) -> StageResult:
         artifact, readings = self._pack(candidate)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nas.choices import Choice, Genotype
 from nas.task import Task
-from nas.trials import Artifact, Candidate, Readings, Trial
+from nas.trials import Artifact, Candidate, Curve, Readings, Trial
 
 
 class Strategy(Protocol):
@@ -93,10 +93,20 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage found out, and the file that it made."""
+    """What a stage found out, and the file that it made.
+
+    Args:
+        readings: metrics.
+        artifact: the file.
+        curve: of a training.
+        stopped: why the training was ended early, one line; such a result is not kept, since
+            another candidate may need the same network.
+    """
 
     readings: Readings
     artifact: Artifact | None = None
+    curve: Curve = field(default_factory=dict)
+    stopped: str = ""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,11 @@ from nas.trials import (
     Artifact,
     Candidate,
     CandidateError,
+    Curve,
     Exhausted,
     Provenance,
     Readings,
+    Status,
     Trial,
     sure_violation,
 )
@@ -217,8 +219,9 @@ class _Work:
     readings: Readings
     stage: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    curve: Curve = field(default_factory=dict)
 
-    def trial(self, status: Literal["done", "failed", "rejected"], error: str = "") -> Trial:
+    def trial(self, status: Status, error: str = "") -> Trial:
         ask = self.ask
         return Trial(
             number=ask.number,
@@ -231,6 +234,7 @@ class _Work:
             artifact=self.candidate.artifact if status == "done" else None,
             error=error,
             seconds=self.seconds,
+            curve=self.curve,
         )
 
 
@@ -265,7 +269,7 @@ class _Dispatcher:
         self._running[self._executor.submit(stage.job(work.candidate))] = (work, key)
 
     def wait(self, timeout_s: float) -> list[Trial]:
-        """The trials of the candidates that are through, failed or rejected."""
+        """The trials of the candidates that are through, or came to an early end."""
         over = []
         for done in self._executor.wait(timeout_s):
             work, key = self._running.pop(done.job_id)
@@ -286,6 +290,9 @@ class _Dispatcher:
         if done.value is None:
             return work.trial("failed", f"{stage.name}: {done.error}")
         work.readings = work.readings.merged(done.value.readings)
+        work.curve = done.value.curve or work.curve
+        if done.value.stopped:
+            return work.trial("stopped", done.value.stopped)
         if done.value.artifact is not None:
             work.candidate = replace(work.candidate, artifact=done.value.artifact)
         broken = self._broken(work.readings) if stage.screens else ""

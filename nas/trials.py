@@ -17,6 +17,9 @@ Status = Literal["done", "failed", "rejected", "stopped"]
 ESTIMATED = "estimated_"
 """Before the name of a metric that will be measured: what a model says of it."""
 
+Curve = Mapping[str, tuple[float, ...]]
+"""A training by epoch: ``loss`` and ``accuracy``, as many of each as epochs were finished."""
+
 _END = NormalDist().inv_cdf(0.95)
 """How many deviations the end of a 90 % error bar is away."""
 
@@ -188,8 +191,9 @@ class Trial:
         metrics: all that is known, by name.
         provenance: where each number comes from.
         artifact: the packed file, of done trials.
-        error: one line, of failed and rejected trials.
+        error: one line, of failed, rejected and stopped trials.
         seconds: wall time by stage.
+        curve: of its training, shared by the trials with its training key.
     """
 
     number: int
@@ -202,6 +206,7 @@ class Trial:
     artifact: Artifact | None = None
     error: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    curve: Curve = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
@@ -211,6 +216,8 @@ class Trial:
         """A JSON-able record, read back by `from_json`."""
         record = asdict(self)
         record["provenance"] = {name: p.to_json() for name, p in self.provenance.items()}
+        if not self.curve:
+            del record["curve"]
         return record
 
     @classmethod
@@ -218,5 +225,9 @@ class Trial:
         """The trial behind a record of `to_json`."""
         artifact = record["artifact"]
         provenance = {n: Provenance(**p) for n, p in record["provenance"].items()}
-        changed = {"provenance": provenance, "artifact": artifact and Artifact(**artifact)}
+        changed = {
+            "provenance": provenance,
+            "artifact": artifact and Artifact(**artifact),
+            "curve": {name: tuple(values) for name, values in record.get("curve", {}).items()},
+        }
         return cls(**{**record, **changed})

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,22 @@ class TestChildren:
         assert found.tags["nas.status"] == "failed"
         assert found.tags["nas.error"] == "it was failed"
         assert found.status == "FAILED"
+
+    def test_a_stopped_training_is_one_too(self, run: Run, store: Store) -> None:
+        (trial,) = fake_trials(COUNT + 1)[COUNT:]
+        estimated = {"estimated_accuracy": 0.9}
+        stopped = replace(
+            trial, status="stopped", artifact=None, metrics=estimated, provenance={},
+            error="stopped after 3 of 12 epochs: at best accuracy 0.91, as trial 2 or worse",
+            curve={"loss": (2.0, 1.0, 0.5), "accuracy": (0.3, 0.5, 0.7)},
+        )  # fmt: skip
+        fill(run, [stopped])
+        Mirror(run, store).update("running")
+        found = next(f for f in children(store, run) if f.tags["nas.trial"] == str(COUNT))
+        assert (found.status, found.tags["nas.status"]) == ("FINISHED", "stopped")
+        assert found.tags["nas.error"] == stopped.error
+        assert found.tags["nas.pareto"] == "false"
+        assert store._client.get_run(found.run_id).data.metrics["estimated_accuracy"] == 0.9
 
     def test_the_pareto_tag_follows_the_front(self, run: Run, store: Store) -> None:
         trials = fake_trials(COUNT + 6)

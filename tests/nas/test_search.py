@@ -270,18 +270,50 @@ def test_a_budget_of_nothing_is_refused(wrong):
 
 def test_readings_of_a_stage_win_over_the_screen():
     pipeline = FakePipeline()
-    pipeline.stages[1].call = lambda c: type(
-        "Result",
-        (),
-        {
-            "readings": Readings(
-                {"macs": 7.0, "accuracy": 0.5, "latency_ms.cpu": 1.0}, Provenance("counted")
-            ),
-            "artifact": None,
-        },
-    )()
+    found = {"macs": 7.0, "accuracy": 0.5, "latency_ms.cpu": 1.0}
+    pipeline.stages[1].call = lambda c: StageResult(Readings(found, Provenance("counted")))
     _, parts = run(pipeline=pipeline, budget=1)
     trial = parts["ledger"].told()[0]
     assert trial.metrics["macs"] == 7.0
     assert trial.provenance["macs"].source == "counted"
     assert set(trial.seconds) == {"screen", "train", "score"}
+
+
+class Stopping(FakePipeline):
+    """Trainings of large x are stopped; what is unknown of them is estimated."""
+
+    def _train(self, candidate):
+        if candidate.genotype["x"] < 3:
+            return StageResult(Readings(), curve={"accuracy": (0.1, 0.2), "loss": (2.0, 1.0)})
+        return StageResult(
+            Readings({"estimated_accuracy": 0.9}), None, {"accuracy": (0.1,)}, "stopped: no hope"
+        )
+
+
+def test_a_stopped_training_is_a_result_of_its_own():
+    outcome, parts = run(pipeline=Stopping(), budget=8)
+    progress, trials = outcome.progress, parts["ledger"].told()
+    assert (progress.done, progress.stopped, progress.scored) == (6, 2, 8)
+    assert [t.number for t in trials if t.status == "stopped"] == [6, 7]
+    assert trials[-1].error == "stopped: no hope"
+    assert trials[-1].curve == {"accuracy": (0.1,)}
+    assert trials[-1].metrics["estimated_accuracy"] == 0.9
+    assert trials[0].curve == {"accuracy": (0.1, 0.2), "loss": (2.0, 1.0)}
+    # Not scored, never on the front, and the strategy hears that its costs are not known.
+    assert len(parts["evaluate"].scored) == 6
+    assert not {6, 7} & set(progress.front)
+    assert parts["strategy"].tells[-1] == ({"x": 3, "prune.ratio": 0.5}, [None, None], 0.0)
+
+
+@pytest.mark.parametrize("moment", range(1, 12))
+def test_a_search_with_stops_goes_on_by_replay(moment):
+    whole, parts = run(pipeline=Stopping(), budget=10)
+    killed = InlineExecutor(die_after=moment)
+    ledger = MemoryLedger()
+    with pytest.raises(KeyboardInterrupt):
+        run(pipeline=Stopping(), budget=10, ledger=ledger, executor=killed)
+    again, other = run(pipeline=Stopping(), budget=10, ledger=MemoryLedger(ledger.events))
+    assert again.progress.stopped == whole.progress.stopped
+    assert {t.number: t.status for t in other["ledger"].told()} == {
+        t.number: t.status for t in parts["ledger"].told()
+    }

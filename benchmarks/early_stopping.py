@@ -1,0 +1,331 @@
+"""What early stopping saves, and what it loses.
+
+    python -m benchmarks.early_stopping [--seeds 3] [--first-seed 0] [--budget 60] [--size 16]
+        [--space convnet] [--arms tpe,tpe+prediction,...] [--json FILE]
+
+Real searches on digits: accuracy against the modeled latency of a CPU and parameters. Each network
+is trained to its end once, and its curve and the thread CPU seconds of its epochs are kept; every
+search then pays for the epochs that it would have seen. So a stop can be judged: it is wrong when
+the whole training would have put the network on the search's final front. Nothing is compressed.
+
+Reported: epochs and CPU seconds of training, in all and until the hypervolume that plain TPE has
+after its whole budget; the share of stops that were wrong.
+
+With --json curves and results are kept there after each search, and not worked out again by the
+same command with more seeds or arms; remove the file when anything else changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import strategies
+from experiments.config import ExperimentConfig, load_config
+from experiments.ledger import SqliteLedger
+from experiments.pipeline import CandidatePipeline, Parts
+from experiments.wiring import build_space, build_task
+from nas.keys import seed_of
+from nas.pareto import ParetoArchive, hypervolume
+from nas.protocols import Job, JobDone, StageResult
+from nas.search import Budget, search
+from nas.stopping import Stopper, StoppingRule
+from nas.trials import Candidate, CandidateError, Curve, Readings, Trial
+
+PLAIN = "tpe"
+STRATEGIES = {"tpe": "bayesian", "guided": "guided"}
+ARMS = tuple(f"{s}{r}" for s in STRATEGIES for r in ("", "+prediction", "+rungs"))
+
+Row = dict[str, Any]
+
+
+def experiment(size: int, epochs: int, space: str = "convnet") -> ExperimentConfig:
+    """The shipped search on digits without compression, for a modeled device."""
+    return load_config(
+        "digits-cpu",
+        [
+            f"task.size={size}",
+            f"space={{kind: {space}}}",
+            f"training.epochs={epochs}",
+            "compression={prune: [none], quantize: [none]}",
+            "devices={cpu: {profile: generic-cpu, method: modeled}}",
+            "objectives=[{maximize: accuracy}, {minimize: latency_ms.cpu}, {minimize: params}]",
+        ],
+    )
+
+
+class Curves:
+    """Whole trainings by their keys, each worked out once.
+
+    Args:
+        config: of the search.
+        known: from an earlier call.
+    """
+
+    def __init__(self, config: ExperimentConfig, known: Mapping[str, Any]) -> None:
+        self._config, self.known = config, dict(known)
+        self._space = build_space(config)
+        self._data = build_task(config).without_test()
+
+    def __call__(self, candidate: Candidate) -> Mapping[str, list[float]]:
+        """``loss``, ``accuracy`` and ``seconds`` by epoch; of CPU time.
+
+        Raises:
+            CandidateError: when the training diverges.
+        """
+        key = candidate.training_key
+        if key not in self.known:
+            self.known[key] = self._train(candidate)
+        if not self.known[key]:
+            raise CandidateError("the training diverged")
+        curve: Mapping[str, list[float]] = self.known[key]
+        return curve
+
+    def _train(self, candidate: Candidate) -> dict[str, list[float]]:
+        from evaluators.training import seeded, train
+
+        with seeded(seed_of(candidate.training_key, "init")):
+            module = self._space.build(candidate.genotype, self._data.task)
+        clock = [time.thread_time()]
+
+        def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+            clock.append(time.thread_time())
+            return True
+
+        seed = seed_of(candidate.training_key, "training")
+        try:
+            done = train(module, self._data, self._config.training, seed, report)
+        except CandidateError:
+            return {}
+        seconds = np.diff(clock).tolist()
+        return {"loss": list(done.loss), "accuracy": list(done.accuracy), "seconds": seconds}
+
+
+@dataclass
+class Training:
+    """The one stage: trains on paper, and stops where the rule says so."""
+
+    curves: Curves
+    stopper: Callable[[Candidate], Stopper]
+    name: str = "train"
+    screens: bool = False
+
+    def key(self, candidate: Candidate) -> str:
+        """Each candidate has a stage of its own."""
+        return candidate.candidate_key
+
+    def job(self, candidate: Candidate) -> Job:
+        """See `nas.protocols.Stage`."""
+        return Job(lambda: self._run(candidate))
+
+    def _run(self, candidate: Candidate) -> StageResult:
+        whole, stopper = self.curves(candidate), self.stopper(candidate)
+        for done in range(1, len(whole["accuracy"]) + 1):
+            curve: Curve = {name: tuple(whole[name][:done]) for name in ("loss", "accuracy")}
+            why = stopper.why_stop(curve)
+            if why:
+                return StageResult(stopper.estimates(curve), curve=curve, stopped=why)
+        return StageResult(Readings({"accuracy": whole["accuracy"][-1]}), curve=curve)
+
+
+@dataclass
+class Here:
+    """Runs jobs here and now, one at a time."""
+
+    jobs: list[tuple[int, Job]] = field(default_factory=list)
+    count: int = 0
+
+    def slots(self) -> int:
+        """One job at a time."""
+        return 1
+
+    def submit(self, job: Job) -> int:
+        """Queue a job."""
+        self.count += 1
+        self.jobs.append((self.count, job))
+        return self.count
+
+    def wait(self, timeout_s: float) -> list[JobDone]:
+        """Run the next one."""
+        number, job = self.jobs.pop(0)
+        try:
+            return [JobDone(number, job.call())]
+        except CandidateError as error:
+            return [JobDone(number, None, str(error))]
+
+    def close(self) -> None:
+        """Forget what is queued."""
+        self.jobs.clear()
+
+
+def trials_of(arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves) -> Any:
+    """The trials of one search, in the order of telling, and its pipeline."""
+    kind, _, rule = arm.partition("+")
+    wanted, limits = config.objectives_parsed(), config.constraints_parsed()
+    parts = Parts.of(config)
+    stopping = StoppingRule(rule or "none")  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = CandidatePipeline(parts, Path(folder), 600.0)
+        with SqliteLedger(Path(folder) / "ledger.sqlite", create=True) as ledger:
+
+            def stopper(candidate: Candidate) -> Stopper:
+                past = ledger.told_before(candidate.candidate_key)
+                known, epochs = pipeline.screen(candidate), config.training.epochs
+                return Stopper(stopping, wanted, limits, past, candidate.genotype, known, epochs)
+
+            pipeline.stages = [Training(curves, stopper)]
+            strategy = strategies.create(
+                STRATEGIES[kind], parts.choices, wanted, seed, pipeline.known, limits
+            )
+            search(strategy, pipeline, wanted, limits, Budget(budget), ledger, (), Here())
+            return list(ledger.told()), pipeline
+
+
+def run(arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves) -> Row:
+    """One search: its curve of (epochs, CPU seconds, costs), and how its stops are to be judged."""
+    trials, pipeline = trials_of(arm, seed, budget, config, curves)
+    objectives = config.objectives_parsed()
+    steps, archive = [], ParetoArchive()
+    for trial in trials:
+        costs = _costs(trial, objectives) if trial.status == "done" else None
+        done = len(trial.curve.get("accuracy", ()))
+        key = pipeline.candidate(trial.genotype).training_key
+        spent = sum((curves.known[key] or {"seconds": []})["seconds"][:done])
+        steps.append([done, round(spent, 4), costs])
+        if costs:
+            archive.add(trial.number, costs)
+    stopped = [trial for trial in trials if trial.status == "stopped"]
+    wrong = 0
+    for trial in stopped:
+        whole = curves.known[trial.training_key]["accuracy"][-1]
+        hoped = _costs(trial, objectives, accuracy=whole)
+        wrong += not any(
+            all(a <= b for a, b in zip(costs, hoped, strict=True))
+            for costs in archive.front.values()
+        )
+    return {
+        "arm": arm,
+        "seed": seed,
+        "steps": steps,
+        "stopped": len(stopped),
+        "wrong": wrong,
+        "front": len(archive.front),
+        "trials": len(trials),
+    }
+
+
+def _costs(trial: Trial, objectives: Sequence[Any], **more: float) -> tuple[float, ...]:
+    return tuple(o.cost({**trial.metrics, **more}) for o in objectives)
+
+
+def goals(rows: Sequence[Row]) -> dict[int, tuple[tuple[float, ...], float]]:
+    """By seed: a reference point, and the hypervolume of plain TPE after all its trials."""
+    found = {}
+    for row in rows:
+        if row["arm"] == PLAIN:
+            points = [tuple(costs) for _, _, costs in row["steps"] if costs]
+            worst = np.array(points).max(axis=0)
+            span = worst - np.array(points).min(axis=0)
+            reference = tuple((worst + 0.1 * span).tolist())
+            found[row["seed"]] = reference, hypervolume(points, reference)
+    return found
+
+
+def line(row: Row, goal: tuple[tuple[float, ...], float], epochs: int) -> Row:
+    """What one search spent, and what it had spent when it reached the goal (None: never)."""
+    reference, wanted = goal
+    points, spent, seconds, reached = list[Any](), 0, 0.0, None
+    for done, cpu_s, costs in row["steps"]:
+        spent, seconds = spent + done, seconds + cpu_s
+        points += [tuple(costs)] if costs else []
+        if reached is None and hypervolume(points, reference) >= wanted * (1 - 1e-9):
+            reached = spent, seconds
+    return {
+        "arm": row["arm"],
+        "seed": row["seed"],
+        "epochs": spent,
+        "cpu_s": round(seconds, 1),
+        "epochs of whole trainings": epochs * len(row["steps"]),
+        "epochs to goal": reached and reached[0],
+        "cpu_s to goal": reached and round(reached[1], 1),
+        "hypervolume": round(hypervolume(points, reference) / wanted, 4),
+        "stopped": row["stopped"],
+        "wrong": row["wrong"],
+        "front": row["front"],
+    }
+
+
+def show(lines: Sequence[Row], console: Console) -> None:
+    heads = list(lines[0])
+    table = Table(*heads)
+    for each in lines:
+        table.add_row(*("-" if each[head] is None else str(each[head]) for head in heads))
+    console.print(table)
+    plain = {each["seed"]: each for each in lines if each["arm"] == PLAIN}
+    for arm in dict.fromkeys(each["arm"] for each in lines):
+        own = [each for each in lines if each["arm"] == arm]
+        stops, wrong = (sum(each[name] for each in own) for name in ("stopped", "wrong"))
+        saved = 1 - sum(e["epochs"] for e in own) / sum(e["epochs of whole trainings"] for e in own)
+        ratios = [
+            e["cpu_s to goal"] / plain[e["seed"]]["cpu_s"]
+            for e in own
+            if e["cpu_s to goal"] is not None
+        ]
+        console.print(
+            f"{arm}: {saved:.0%} of the epochs saved, {wrong} of {stops} stops wrong; "
+            f"the goal after {np.mean(ratios) if ratios else float('nan'):.2f} of plain TPE's "
+            f"training time, in {len(ratios)} of {len(own)} searches",
+            highlight=False,
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=60, help="trials of a search")
+    parser.add_argument("--size", type=int, default=16, help="of the images, in pixels")
+    parser.add_argument("--space", default="convnet", choices=("convnet", "mlp"))
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--arms", default=",".join(ARMS), help="with commas; the first is the goal")
+    parser.add_argument("--json", type=Path, help="keep curves and results there")
+    chosen = parser.parse_args(arguments)
+    arms = chosen.arms.split(",")
+    if PLAIN not in arms or not set(arms) <= set(ARMS):
+        print(f"early_stopping: arms are of {', '.join(ARMS)}, with {PLAIN}", file=sys.stderr)
+        return 2
+    kept: dict[str, Any] = {"curves": {}, "rows": []}
+    if chosen.json and chosen.json.exists():
+        kept = json.loads(chosen.json.read_text(encoding="utf-8"))
+    config = experiment(chosen.size, chosen.epochs, chosen.space)
+    curves, rows = Curves(config, kept["curves"]), list[Row]()
+    known = {(row["arm"], row["seed"]): row for row in kept["rows"]}
+    for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
+        for arm in arms:
+            if (arm, seed) not in known:
+                known[arm, seed] = run(arm, seed, chosen.budget, config, curves)
+            rows.append(known[arm, seed])
+            if chosen.json:
+                kept = {"curves": curves.known, "rows": [*known.values()]}
+                chosen.json.write_text(json.dumps(kept), encoding="utf-8")
+    found = goals(rows)
+    show([line(row, found[row["seed"]], chosen.epochs) for row in rows], Console(width=160))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

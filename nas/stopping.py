@@ -1,0 +1,312 @@
+"""Whether a training is worth going on: early stopping for several objectives.
+
+Two rules. ``prediction``: a regression on finished trainings says from the curve so far, and from
+what is known before training, how good the candidate will be at best; it is stopped when some
+member of the front is at least as good in every objective. ``rungs``: asynchronous successive
+halving (Li et al. 2020) with the hypervolume contribution in place of a score; what no other one
+dominates at a rung, or what will probably get onto the front, goes on all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.choices import Genotype
+from nas.objectives import Constraint, Objective, total_violation
+from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
+from nas.regression import Ridge
+from nas.trials import ESTIMATED, Curve, Provenance, Readings, Trial
+
+Array = NDArray[np.float64]
+RuleName = Literal["none", "prediction", "rungs"]
+
+LEARNED = "accuracy"
+"""Metrics that begin so are learned: shares that a learning curve approaches."""
+
+LEAST_CURVES = 8
+"""Finished trainings before any is stopped."""
+
+MOST_CURVES = 500
+"""Finished trainings that the regression sees, the latest."""
+
+CATEGORY_WEIGHT = 0.3
+"""How much a category is believed to matter beside the curve and what is known before training."""
+
+_ABOVE_ONE = 0.002
+"""Keeps the logarithm of what is missing to an accuracy of 1 finite."""
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """When to stop a training.
+
+    Args:
+        rule: ``none``, ``prediction`` or ``rungs``.
+        confidence: of the prediction: the probability with which the candidate is no better than
+            the end that is compared with the front, in each objective that is not known.
+        grace: epochs before any is stopped, as a share of all.
+        reduction: of the rungs: one in so many goes on, and rungs are so many times apart.
+    """
+
+    rule: RuleName = "none"
+    confidence: float = 0.975
+    grace: float = 0.25
+    reduction: int = 3
+
+    def first_epoch(self, epochs: int) -> int:
+        """The number of epochs after which a training may be stopped."""
+        return max(1, round(self.grace * epochs))
+
+    def rungs(self, epochs: int) -> list[int]:
+        """Epochs after which the rungs are."""
+        found, rung = list[int](), self.first_epoch(epochs)
+        while rung < epochs:
+            found.append(rung)
+            rung *= self.reduction
+        return found
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a metric will be.
+
+    Args:
+        value: the middle.
+        low: what it is above with the rule's confidence.
+        high: what it is below with the rule's confidence.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+class Stopper:
+    """Decides about one training, by what was known when its candidate was asked for.
+
+    Args:
+        rule: when to stop.
+        objectives: of the search.
+        constraints: of the search.
+        past: the trials told before the candidate was asked for, in that order.
+        genotype: of the candidate.
+        known: what is known of it before training, estimates under ``estimated_<metric>``.
+        epochs: of a whole training.
+    """
+
+    def __init__(
+        self,
+        rule: StoppingRule,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        past: Sequence[Trial],
+        genotype: Genotype,
+        known: Mapping[str, float],
+        epochs: int,
+    ) -> None:
+        self._rule, self._objectives = rule, tuple(objectives)
+        self._constraints, self._epochs = tuple(constraints), epochs
+        self._genotype, self._known = genotype, known
+        # A trial may be told twice, and variants share a training; each trial counts once.
+        self._past = list({trial.number: trial for trial in past}.values())
+
+    def why_stop(self, curve: Curve) -> str:
+        """Why to stop after the epochs of this curve, one line; empty: go on.
+
+        Args:
+            curve: ``loss`` and ``accuracy`` of the finished epochs.
+        """
+        done = len(curve["accuracy"])
+        if not self._rule.first_epoch(self._epochs) <= done < self._epochs:
+            return ""
+        if len(self._finished) < LEAST_CURVES or not self._front:
+            return ""
+        decide = {"prediction": self._by_prediction, "rungs": self._by_rung}.get(self._rule.rule)
+        why = decide(curve) if decide else ""
+        return f"stopped after {done} of {self._epochs} epochs: {why}" if why else ""
+
+    def estimates(self, curve: Curve) -> Readings:
+        """What the objectives that are not known will probably be, by this curve."""
+        guesses = {
+            f"{ESTIMATED}{objective.metric}": guess
+            for objective in self._objectives
+            if not {objective.metric, f"{ESTIMATED}{objective.metric}"} & self._known.keys()
+            and (guess := self._guess(objective.metric, curve))
+        }
+        method = f"learning curve of {len(curve['accuracy'])} epochs, {len(self._finished)} others"
+        return Readings(
+            {name: guess.value for name, guess in guesses.items()},
+            {
+                name: Provenance("modeled", method=method, low=guess.low, high=guess.high)
+                for name, guess in guesses.items()
+            },
+        )
+
+    # What the past says
+
+    @cached_property
+    def _finished(self) -> list[Trial]:
+        """With a whole curve and all that the candidate's screen knows."""
+        return [
+            trial
+            for trial in self._past
+            if trial.status == "done"
+            and len(trial.curve.get("accuracy", ())) == self._epochs
+            and self._known.keys() <= trial.metrics.keys()
+        ][-MOST_CURVES:]
+
+    @cached_property
+    def _front(self) -> dict[int, Costs]:
+        archive = ParetoArchive()
+        for trial in self._past:
+            costs = tuple(objective.cost(trial.metrics) for objective in self._objectives)
+            known = tuple(cost for cost in costs if cost is not None)
+            feasible = total_violation(self._constraints, trial.metrics) == 0
+            if trial.status == "done" and len(known) == len(costs) and feasible:
+                archive.add(trial.number, known)
+        return archive.front
+
+    @cached_property
+    def _categories(self) -> list[tuple[str, str]]:
+        genotypes = [self._genotype, *(trial.genotype for trial in self._finished)]
+        found = {(n, v) for g in genotypes for n, v in g.items() if isinstance(v, str)}
+        return sorted(found)
+
+    def _features(self, genotype: Genotype, metrics: Mapping[str, float], curve: Curve) -> Array:
+        """(features,): the end of the curve, logarithms of what was screened, categories."""
+        accuracy = curve["accuracy"]
+        ends = [_bent(accuracy[-1]), _bent(sum(accuracy[-3:]) / len(accuracy[-3:]))]
+        ends.append(float(np.log(curve["loss"][-1] + 1e-6)))
+        screened = [float(np.log(metrics[name])) for name in self._screened]
+        chosen = [float(genotype.get(name) == value) for name, value in self._categories]
+        return np.array([*ends, *screened, *chosen])
+
+    @cached_property
+    def _screened(self) -> list[str]:
+        tables: list[Mapping[str, float]] = [self._known, *(t.metrics for t in self._finished)]
+        return sorted(name for name in self._known if all(t[name] > 0 for t in tables))
+
+    def _guess(self, metric: str, curve: Curve) -> Guess | None:
+        """What a metric will be; None where the past does not tell."""
+        if metric in self._known:
+            value = self._known[metric]
+            return Guess(value, value, value)
+        examples = [trial for trial in self._finished if metric in trial.metrics]
+        values = np.array([trial.metrics[metric] for trial in examples])
+        done, is_share = len(curve["accuracy"]), metric.startswith(LEARNED)
+        if len(examples) < LEAST_CURVES or (not is_share and (values <= 0).any()):
+            return None
+        rows = [self._features(t.genotype, t.metrics, _cut(t.curve, done)) for t in examples]
+        weights = np.ones(len(rows[0]))
+        if self._categories:
+            weights[-len(self._categories) :] = CATEGORY_WEIGHT
+        ridge = Ridge(
+            np.array(rows), np.asarray(_bent(values) if is_share else np.log(values)), weights
+        )
+        found = ridge.predict(self._features(self._genotype, self._known, curve))
+        if found is None:
+            return None
+        ends = (0.5, 1 - self._rule.confidence, self._rule.confidence)
+        value, low, high = map(found.quantile, ends)
+        if is_share:
+            return Guess(_unbent(value), _unbent(low), _unbent(high))
+        return Guess(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
+
+    # The rules
+
+    def _by_prediction(self, curve: Curve) -> str:
+        return self._beaten({o.metric: self._guess(o.metric, curve) for o in self._objectives})
+
+    def _beaten(self, guesses: Mapping[str, Guess | None], at_best: bool = True) -> str:
+        """Which member of the front is as good in everything; empty where there is none.
+
+        Args:
+            guesses: by objective; what is not even guessed is beaten by nothing.
+            at_best: whether it is the good end of each guess that must be reached, or its middle.
+        """
+        hoped = list[float]()
+        for objective in self._objectives:
+            guess = guesses[objective.metric]
+            if guess is None:
+                return ""
+            end = guess.high if objective.direction == "maximize" else guess.low
+            cost = objective.cost({objective.metric: end if at_best else guess.value})
+            hoped.append(cost or 0.0)
+        for number, costs in self._front.items():
+            if all(have <= wanted for have, wanted in zip(costs, hoped, strict=True)):
+                shown = ", ".join(
+                    f"{o.metric} {o.value(cost):.4g}"
+                    for o, cost in zip(self._objectives, hoped, strict=True)
+                    if o.metric not in self._known
+                )
+                return f"{'at best' if at_best else 'probably'} {shown}, as trial {number} or worse"
+        return ""
+
+    def _by_rung(self, curve: Curve) -> str:
+        done = len(curve["accuracy"])
+        if done not in self._rule.rungs(self._epochs):
+            return ""
+        guesses = {o.metric: self._guess(o.metric, curve) for o in self._objectives}
+        expected = {name: guess.value for name, guess in guesses.items() if guess is not None}
+        own = self._costs_at(done, curve, {**self._known, **expected})
+        there = [t for t in self._past if len(t.curve.get("accuracy", ())) >= done]
+        others = [self._costs_at(done, _cut(t.curve, done), t.metrics) for t in there]
+        points = [costs for costs in others if costs is not None]
+        if own is None or len(points) < LEAST_CURVES:
+            return ""
+        place = _place(own, points)
+        allowed = (len(points) + 1) // self._rule.reduction
+        beaten = self._beaten(guesses, at_best=False)
+        if place < max(1, allowed) or not beaten:
+            return ""
+        return f"place {place + 1} of {len(points) + 1} on this rung, {allowed} go on; {beaten}"
+
+    def _costs_at(self, done: int, curve: Curve, metrics: Mapping[str, float]) -> Costs | None:
+        """What a trial was worth after some epochs; None where a cost is not known."""
+        costs = list[float]()
+        for objective in self._objectives:
+            name = objective.metric
+            if name.startswith(LEARNED):
+                value: float | None = curve["accuracy"][done - 1]
+            else:
+                value = metrics.get(name, metrics.get(f"{ESTIMATED}{name}"))
+            if value is None:
+                return None
+            costs.append(objective.cost({name: value}) or 0.0)
+        return tuple(costs)
+
+
+def _place(own: Costs, others: Sequence[Costs]) -> int:
+    """How many are ahead: by non-dominated layers, in each by hypervolume contribution.
+
+    0 for what no other one dominates.
+    """
+    points = np.array([*others, own])
+    ranks = moocore.pareto_rank(points)
+    if ranks[-1] == 0:
+        return 0
+    layer = [tuple(point) for point in points[ranks == ranks[-1]].tolist()]
+    reference = reference_point([tuple(point) for point in points.tolist()])
+    whole = hypervolume(layer, reference)
+    gains = [whole - hypervolume(layer[:i] + layer[i + 1 :], reference) for i in range(len(layer))]
+    return int((ranks < ranks[-1]).sum()) + sum(gain > gains[-1] for gain in gains[:-1])
+
+
+def _cut(curve: Curve, done: int) -> Curve:
+    return {name: values[:done] for name, values in curve.items()}
+
+
+def _bent(share: Array | float) -> Array | float:
+    """A share as what is missing to 1, logarithmic: near 1 small differences count."""
+    return -np.log(1.0 + _ABOVE_ONE - share)
+
+
+def _unbent(value: float) -> float:
+    return min(1.0, max(0.0, 1.0 + _ABOVE_ONE - float(np.exp(-value))))

@@ -1,0 +1,55 @@
+"""The early stopping benchmark: what it counts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import early_stopping
+from benchmarks.early_stopping import goals, line
+
+
+def row(arm: str, steps, **more):
+    return {"arm": arm, "seed": 0, "steps": steps, "stopped": 0, "wrong": 0, "front": 1, **more}
+
+
+PLAIN = row("tpe", [[12, 1.0, [-0.5, 2.0]], [12, 1.0, [-0.9, 3.0]], [12, 1.0, [-0.4, 4.0]]])
+
+
+def test_the_goal_is_what_plain_tpe_reaches() -> None:
+    found = line(PLAIN, goals([PLAIN])[0], 12)
+    assert (found["hypervolume"], found["epochs to goal"], found["epochs"]) == (1.0, 24, 36)
+
+
+def test_stopped_epochs_are_not_paid_for_and_add_nothing() -> None:
+    other = row("tpe+prediction", [[12, 1.0, [-0.5, 2.0]], [3, 0.25, None], [12, 1.0, [-0.9, 3]]])
+    found = line(other, goals([PLAIN])[0], 12)
+    assert (found["epochs"], found["epochs to goal"], found["cpu_s"]) == (27, 27, 2.2)
+    assert found["epochs of whole trainings"] == 36
+
+
+def test_who_never_gets_there_has_no_time() -> None:
+    other = row("guided", [[12, 1.0, [-0.5, 2.0]]])
+    found = line(other, goals([PLAIN])[0], 12)
+    assert found["epochs to goal"] is None
+    assert found["hypervolume"] < 1
+
+
+@pytest.mark.slow
+def test_it_runs(tmp_path, capsys) -> None:
+    file = tmp_path / "kept.json"
+    arguments = ["--seeds=1", "--budget=12", "--size=8", "--space=mlp", "--epochs=4"]
+    arguments += ["--arms=tpe,tpe+rungs,guided+prediction", f"--json={file}"]
+    assert early_stopping.main(arguments) == 0
+    first = capsys.readouterr().out
+    assert "of the epochs saved" in first
+    curves = json.loads(file.read_text())["curves"]
+    assert {len(curve["accuracy"]) for curve in curves.values()} == {4}
+    assert early_stopping.main(arguments) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_unknown_arms_are_refused(capsys) -> None:
+    assert early_stopping.main(["--arms=tpe,tpe+median"]) == 2
+    assert "arms are of" in capsys.readouterr().err
