@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import strategies
 from experiments.config import ConfigError, ExperimentConfig, load_config, locate
+from experiments.ending import budget_of, note_ending
 from experiments.executors.local import LocalExecutor
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
@@ -20,9 +21,10 @@ from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
 from experiments.tracking import tracking_uri
+from experiments.watched_screen import WatchedScreen
 from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
-from nas.search import Budget, Outcome, SearchError, search
+from nas.search import Outcome, SearchError, search
 from nas.trials import Trial
 
 if TYPE_CHECKING:
@@ -95,7 +97,8 @@ class Experiment:
         if config.tracking.enabled:
             _check_tracking(config)
         # Made once for its complaints; each run makes its own.
-        self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
+        strategy = self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
+        _check_expects(config, strategy)
 
     @classmethod
     def from_yaml(
@@ -113,12 +116,6 @@ class Experiment:
                 raise
             place = locate(name_or_path, overrides, error.path)
             raise ConfigError(f"{place}: {error}") from error
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the strategy says about how it will search, one line each; it may screen for it."""
-        strategy = self._strategy(CandidatePipeline(self._parts, Path(), self.config.trial_limit_s))
-        return tuple(getattr(strategy, "notes", ()))
 
     def run(self, make_recorders: Sequence[MakeRecorder] | None = None) -> Result:
         """Start a new search and see it through.
@@ -172,8 +169,10 @@ class Experiment:
                 follower.close(status)
         return result
 
-    def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
-        config = self.config
+    def _strategy(
+        self, pipeline: CandidatePipeline, recorders: Sequence[Recorder] = ()
+    ) -> Strategy:
+        config, screen = self.config, WatchedScreen(pipeline.known, recorders)
         try:
             strategies.check_options(config.strategy.kind, config.strategy.options)
             return strategies.create(
@@ -181,16 +180,12 @@ class Experiment:
                 self._parts.choices,
                 config.objectives_parsed(),
                 config.seed,
-                screen=pipeline.known if self._parts.screen.is_fast else None,
+                screen=screen if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
                 **config.strategy.options,
             )
         except ValueError as error:
             raise ConfigError(f"strategy: {error}", ("strategy",)) from error
-
-    def _budget(self) -> Budget:
-        budget = self.config.budget
-        return Budget(budget.trials, budget.minutes or float("inf"), budget.rejected_cap)
 
     @contextlib.contextmanager
     def _executor(self, run: Run) -> Iterator[Executor]:
@@ -215,6 +210,7 @@ class Experiment:
         files = RunFiles(run.path)
         with contextlib.closing(run.ledger(write=True)) as ledger, _state_of(run):
             _check_identity(ledger, self._parts.identity)
+            note_ending(ledger, None)
             run = run.replace_config(self.config)
             files.prepare()
             recorders = [make(run) for make in make_recorders]
@@ -232,11 +228,11 @@ class Experiment:
         executor: Executor,
     ) -> Outcome:
         outcome = search(
-            self._strategy(pipeline),
+            self._strategy(pipeline, recorders),
             pipeline,
             self.config.objectives_parsed(),
             self.config.constraints_parsed(),
-            self._budget(),
+            budget_of(self.config),
             ledger,
             recorders,
             executor,
@@ -245,10 +241,21 @@ class Experiment:
         if progress.done == 0 and outcome.reason != "minutes":
             tried = progress.scored + progress.rejected
             why = "" if tried else outcome.detail
-            why = why or pipeline.refusal or "; ".join(self.notes)
+            why = why or pipeline.refusal or "; ".join(outcome.notes)
             why = why or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
+        note_ending(ledger, outcome)
         return outcome
+
+
+def _check_expects(config: ExperimentConfig, strategy: Strategy) -> None:
+    wanted = config.budget.improvement_per_minute is not None
+    if wanted and not hasattr(strategy, "expected_improvement"):
+        raise ConfigError(
+            "budget.improvement_per_minute needs a strategy that says what it expects (guided), "
+            f"but got {config.strategy.kind}",
+            ("budget", "improvement_per_minute"),
+        )
 
 
 def _check_tracking(config: ExperimentConfig) -> None:

@@ -110,8 +110,9 @@ def read_result(path: Path) -> StageResult | None:
     except FileNotFoundError:
         return None
     provenance = {name: Provenance(**p) for name, p in record["provenance"].items()}
-    artifact = record["artifact"]
-    return StageResult(Readings(record["metrics"], provenance), artifact and Artifact(**artifact))
+    artifact, epochs = record["artifact"], record.get("epochs", 0)
+    readings = Readings(record["metrics"], provenance)
+    return StageResult(readings, artifact and Artifact(**artifact), epochs)
 
 
 def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
@@ -121,6 +122,7 @@ def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
         "metrics": dict(readings),
         "provenance": {name: p.to_json() for name, p in readings.provenance.items()},
         "artifact": result.artifact and asdict(result.artifact),
+        "epochs": result.epochs,
     }
     files.write(path, lambda file: file.write_text(json.dumps(record), encoding="utf-8"))
 
@@ -132,6 +134,7 @@ class Worker:
         self._files, self._ledger = RunFiles(folder), Run(folder).ledger_path
         self._config: ExperimentConfig = load_config(folder / "config.yaml")
         self._training = self._config.training
+        self._tuned = 0
 
     @functools.cached_property
     def _data(self) -> Any:
@@ -207,9 +210,11 @@ class Worker:
         self._files.write(path, lambda file: save_file(weights, file))
         method = f"validation split, {report.epochs} epochs, before compression"
         scored = Provenance("scored", device=report.device, runtime="torch", method=method)
-        return StageResult(Readings({"float_accuracy": report.accuracy[-1]}, scored))
+        readings = Readings({"float_accuracy": report.accuracy[-1]}, scored)
+        return StageResult(readings, epochs=report.epochs)
 
     def _score(self, candidate: Candidate) -> StageResult:
+        self._tuned = 0
         artifact, readings = self._pack(candidate)
         scored = Candidate(
             candidate.genotype,
@@ -221,7 +226,7 @@ class Worker:
         for scorer in self._scorers:
             readings = readings.merged(scorer.evaluate(scored))
         self._keep_outputs(scored, artifact)
-        return StageResult(readings, artifact)
+        return StageResult(readings, artifact, self._tuned)
 
     def _compress(self, candidate: Candidate) -> Any:
         from safetensors.torch import load_file, save_file
@@ -239,7 +244,7 @@ class Worker:
         module.load_state_dict(load_file(self._files.trained(candidate.training_key)))
 
         def fine_tune(compressed: Any, purpose: str = "fine-tuning") -> None:
-            train(
+            report = train(
                 compressed,
                 self._data,
                 self._training,
@@ -247,6 +252,7 @@ class Worker:
                 epochs=self._training.fine_tune_epochs,
                 learning_rate=self._training.fine_tune_learning_rate,
             )
+            self._tuned += report.epochs
 
         module = prune(module, self._pruning(candidate), self._data.task, fine_tune)
         retrain = functools.partial(fine_tune, purpose="quantization")

@@ -9,6 +9,7 @@ import pytest
 from experiments.experiment import Experiment
 from experiments.pipeline import CandidatePipeline, Parts
 from nas.choices import sample
+from nas.search import SearchError
 from strategies.guided.strategy import GuidedStrategy
 from tests.experiments.small import small_config
 
@@ -21,7 +22,7 @@ def test_it_is_given_what_is_known_before_training(tmp_path) -> None:
     strategy = experiment._strategy(CandidatePipeline(parts, tmp_path, 60.0))
 
     assert isinstance(strategy, GuidedStrategy)
-    assert experiment.notes == ()
+    assert strategy.notes == ()
     rng = random.Random(0)
     objectives = experiment.config.objectives_parsed()
     for _ in range(8):
@@ -32,13 +33,9 @@ def test_it_is_given_what_is_known_before_training(tmp_path) -> None:
 
 def test_says_that_no_candidate_can_meet_the_constraints(tmp_path) -> None:
     config = small_config(GUIDED, "constraints=['macs <= 1']")
-    (note,) = Experiment(config, tmp_path).notes
 
-    assert "satisfies macs <= 1; nearest violates by " in note
-
-
-def test_other_strategies_say_nothing(tmp_path) -> None:
-    assert Experiment(small_config(), tmp_path).notes == ()
+    with pytest.raises(SearchError, match="no candidate satisfies macs <= 1; the nearest of "):
+        Experiment(config, tmp_path).run([])
 
 
 @pytest.mark.slow
