@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.config import ExperimentConfig
 from experiments.ledger import SqliteLedger
 from nas.budget import Budget, Reason
+from nas.objectives import Constraint
 from nas.search import Outcome
+from nas.trials import Readings, Trial, sure_violation
 
 META = "ended"
 """The ledger's note: one line; empty while the search is running, and where it broke off."""
@@ -35,6 +37,22 @@ def note_ending(ledger: SqliteLedger, outcome: Outcome | None) -> None:
 def ending_of(ledger: SqliteLedger) -> str:
     """Why the search of a ledger ended; empty where it did not."""
     return str(ledger.get_meta(META) or "")
+
+
+def nearest_rejected(trials: Iterable[Trial], constraints: Sequence[Constraint]) -> str:
+    """How near the nearest candidate came that was rejected before training; empty without any."""
+    worst: list[tuple[float, int, str]] = []
+    for trial in trials:
+        known = Readings(trial.metrics, trial.provenance)
+        excess = {str(c): sure_violation(c, known) for c in constraints}
+        said = " and ".join(f"{name} by {value:.2%}" for name, value in excess.items() if value)
+        if trial.status == "rejected" and said:
+            worst.append((sum(excess.values()), trial.number, said))
+    if not worst:
+        return ""
+    wanted = " and ".join(map(str, constraints))
+    said = min(worst)[2]
+    return f"no candidate satisfies {wanted}; the nearest of {len(worst)} screened violates {said}"
 
 
 def budget_of(config: ExperimentConfig) -> Budget:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import strategies
+from experiments.all_known import hint
 from experiments.config import ConfigError, ExperimentConfig, load_config, locate
-from experiments.ending import budget_of, note_ending
+from experiments.ending import budget_of, nearest_rejected, note_ending
 from experiments.executors.local import LocalExecutor
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
@@ -220,6 +221,12 @@ class Experiment:
             files.clear()
         return Result(run, outcome)
 
+    def _hint(self, pipeline: CandidatePipeline, recorders: Sequence[Recorder]) -> None:
+        line = hint(self.config, self._parts.choices, pipeline.known)
+        for recorder in recorders:
+            if line and hasattr(recorder, "noted"):
+                recorder.noted(line)
+
     def _search(
         self,
         pipeline: CandidatePipeline,
@@ -227,6 +234,8 @@ class Experiment:
         recorders: Sequence[Recorder],
         executor: Executor,
     ) -> Outcome:
+        if self._parts.screen.is_fast:
+            self._hint(pipeline, recorders)
         outcome = search(
             self._strategy(pipeline, recorders),
             pipeline,
@@ -241,7 +250,8 @@ class Experiment:
         if progress.done == 0 and outcome.reason != "minutes":
             tried = progress.scored + progress.rejected
             why = "" if tried else outcome.detail
-            why = why or pipeline.refusal or "; ".join(outcome.notes)
+            why = why or pipeline.refusal
+            why = why or nearest_rejected(ledger.trials(), self.config.constraints_parsed())
             why = why or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         note_ending(ledger, outcome)
