@@ -37,6 +37,8 @@ def hint(
             found = known(sample(choices, rng))
         except CandidateError:
             continue
-        sure = {n for n in found if n in found.provenance or f"{ESTIMATED}{n}" not in found.provenance}
+        sure = {
+            n for n in found if n in found.provenance or f"{ESTIMATED}{n}" not in found.provenance
+        }
         return HINT if wanted <= sure else ""
     return ""

@@ -145,10 +145,8 @@ class History:
             raise ValueError(f"violation must be at least 0, but got {violation!r:.60}")
         code, result = self.encode(genotype), None
         if costs is not None:
-            finite = tuple(c if c is None or abs(c) <= LARGEST else None for c in costs)
-            floats = tuple(c if c is None else float(c) for c in finite)
-            most = violation if violation == math.inf else min(violation, LARGEST)
-            result = (floats, float(most))
+            most = math.inf if violation == math.inf else min(_float(violation), LARGEST)
+            result = (tuple(None if c is None else _measured(c) for c in costs), most)
         self._results.setdefault(code, []).append(result)
         self._observations[code] = self._summary(code)
         self._pending.discard(code)
@@ -174,6 +172,20 @@ class History:
         means = tuple(_mean([c for c in column if c is not None]) for column in columns)
         violation = math.fsum(v for _, v in results) / len(results)
         return Observation(code, means, violation, len(results))
+
+
+def _float(value: float) -> float:
+    """As a float, infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _measured(cost: float) -> float | None:
+    """As a float, None where it is no measurement."""
+    value = _float(cost)
+    return value if abs(value) <= LARGEST else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.overhead_guided import guided_costs
 
 
+@pytest.mark.slow
 def test_a_row_for_the_first_ask_and_one_for_each_number_of_results() -> None:
     rows = [*guided_costs(told=(12,), proposers=("genetic",), repeats=2, experiment="smoke")]
 

@@ -33,6 +33,7 @@ def test_it_is_given_what_is_known_before_training(tmp_path) -> None:
     assert {"macs", "params"} <= set(strategy._known.names)
 
 
+@pytest.mark.slow
 def test_says_that_no_candidate_can_meet_the_constraints(tmp_path) -> None:
     config = small_config(GUIDED, "constraints=['macs <= 1']")
 
