@@ -42,6 +42,15 @@ def guided(
     return made
 
 
+def all_asked(strategy: GuidedStrategy) -> list[Genotype]:
+    """Until there is nothing left."""
+    asked: list[Genotype] = []
+    with contextlib.suppress(Exhausted):
+        while True:
+            asked.append(strategy.ask())
+    return asked
+
+
 @pytest.mark.parametrize("proposer", ["genetic", "bayesian", "random"])
 def test_what_is_known_before_training_saves_trainings(proposer: str) -> None:
     found = [regret(play(guided(proposer=proposer, seed=seed), 40)) for seed in range(2)]
@@ -214,10 +223,9 @@ def test_where_all_is_known_it_asks_for_the_modeled_front() -> None:
     strategy = guided(screen=all_known)
     (note,) = strategy.notes
     assert "nothing is trained to search, only the front" in note
-    asked = []
+    asked = all_asked(strategy)
     with pytest.raises(Exhausted, match="on the front of what is modeled have been asked for"):
-        while True:
-            asked.append(strategy.ask())
+        strategy.ask()
     costs = [toy_costs(genotype) for genotype in asked]
     assert len(set(costs)) == len(costs) < 200
     assert regret(asked) < 0.03
@@ -229,25 +237,18 @@ def test_where_all_is_known_failures_are_replaced_and_a_replay_asks_the_same() -
         width, kind = float(genotype.get("width", 4)), genotype["kind"]
         return {"error": 1.0 / width, "latency_ms.cpu": width + (kind == "inverted")}
 
-    def asked(strategy: GuidedStrategy) -> list[Genotype]:
-        found = []
-        with contextlib.suppress(Exhausted):
-            while True:
-                found.append(strategy.ask())
-        return found
-
     live = guided(TINY, screen=all_known)
-    first = asked(live)
+    first = all_asked(live)
     assert sorted(all_known(g)["error"] for g in first) == [1 / 16, 1 / 8, 1 / 4]
     failed = next(genotype for genotype in first if genotype.get("width") == 8)
     live.tell(failed, None)
-    (other,) = asked(live)
+    (other,) = all_asked(live)
     assert other.get("width") == 8
     again = guided(TINY, screen=all_known)
     again.tell(failed, None)
     for genotype in first:
         again.pending(genotype)
-    assert asked(again) == [other]
+    assert all_asked(again) == [other]
 
 
 def test_a_constraint_that_has_to_be_trained_for_is_no_search_of_models() -> None:
@@ -269,10 +270,8 @@ def test_the_front_of_models_heeds_a_constraint_that_few_meet() -> None:
         return dict(zip(("error", "latency_ms.cpu"), toy_costs(genotype), strict=True))
 
     strategy = guided(screen=all_known, constraints=["latency_ms.cpu <= 2.33"])
-    asked = [strategy.ask()]
-    with contextlib.suppress(Exhausted):
-        while True:
-            asked.append(strategy.ask())
+    asked = all_asked(strategy)
+    assert asked
     assert all(toy_costs(genotype)[1] <= 2.33 for genotype in asked)
 
 
