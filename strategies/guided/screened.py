@@ -24,9 +24,9 @@ ALIKE = 0.9999
 """Features whose correlation with an earlier one is above this say nothing new."""
 
 
-BELOW = 0.3
+BELOW = 0.1
 """How far below the least one the zero of an objective is taken to be, as a share of the range:
-as with a metric whose largest values are some four times the least."""
+as with a metric whose largest values are eleven times the least."""
 
 FARTHEST = 6.0
 """Deviations that a feature is away from the mean, at most."""
