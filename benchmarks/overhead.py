@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import evaluators.training
 import strategies
+from benchmarks.overhead_guided import guided_costs
 from benchmarks.overhead_latency import latency_costs
 from benchmarks.overhead_strategies import space_of_25, strategy_costs
 from experiments.config import load_config
@@ -174,6 +175,7 @@ def main() -> None:
         ask("bayesian"),
         ask("genetic"),
         *(Figure(*row) for row in strategy_costs(arguments.strategies or ())),
+        *(Figure(*row) for row in guided_costs()),
         screen(),
         *(Figure(*row) for row in latency_costs()),
     ]

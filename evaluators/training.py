@@ -256,7 +256,11 @@ def train(
         trainer = _Trainer(module, data, config, device, seed, epochs, rate)
         for epoch in range(epochs):
             losses.append(trainer.epoch())
-            _check_loss(losses[-1], epoch, data.task.outputs)
+            try:
+                _check_loss(losses[-1], epoch, data.task.outputs)
+            except CandidateError as error:
+                error.epochs = len(losses)
+                raise
             accuracies.append(trainer.accuracy())
             metrics = {"loss": losses[-1], "accuracy": accuracies[-1]}
             if report is not None and not report(epoch, metrics):

@@ -279,3 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(line: str, code: int) -> int:
     click.echo(f"nas: {' '.join(line.split())}", err=True)
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

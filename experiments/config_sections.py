@@ -223,22 +223,36 @@ class EarlyStoppingConfig(Section):
 
 
 class BudgetConfig(Section):
-    """When a search ends.
+    """When a search ends: with the first of these that is spent; None: no such limit.
 
     Attributes:
         trials: candidates to score.
-        minutes: search time, earlier sessions included; None: no limit.
-        rejected: candidates that may be rejected before training; None: ten a trial.
+        minutes: search time, earlier sessions included.
+        epochs: of training and fine-tuning, as they were really run: what is shared counts once.
+        improvement_per_minute: the least that another minute must be expected to add, as a share
+            of the present hypervolume; for strategies that know (guided).
+        rejected: candidates that may be rejected before training; None: ten a trial, and 10,000
+            without a budget of trials.
     """
 
-    trials: Count
+    trials: Count | None = None
     minutes: Positive | None = None
+    epochs: Count | None = None
+    improvement_per_minute: Positive | None = None
     rejected: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> BudgetConfig:
+        if self.trials is None and self.minutes is None and self.epochs is None:
+            raise ValueError("needs trials, minutes or epochs, but got none of them")
+        return self
 
     @property
     def rejected_cap(self) -> int:
         """How many candidates may be rejected before the search ends."""
-        return RESULTS_PER_REJECTED * self.trials if self.rejected is None else self.rejected
+        return (
+            RESULTS_PER_REJECTED * (self.trials or 1000) if self.rejected is None else self.rejected
+        )
 
 
 class TrackingConfig(Section):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import strategies
+from experiments.all_known import hint
 from experiments.config import ConfigError, ExperimentConfig, load_config, locate
+from experiments.ending import budget_of, nearest_rejected, note_ending
 from experiments.executors.local import LocalExecutor
 from experiments.fronts import front_trials
 from experiments.ledger import SqliteLedger
@@ -20,9 +22,10 @@ from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
 from experiments.tracking import tracking_uri
+from experiments.watched_screen import WatchedScreen
 from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
-from nas.search import Budget, Outcome, SearchError, search
+from nas.search import Outcome, SearchError, search
 from nas.trials import Trial
 
 if TYPE_CHECKING:
@@ -95,7 +98,8 @@ class Experiment:
         if config.tracking.enabled:
             _check_tracking(config)
         # Made once for its complaints; each run makes its own.
-        self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
+        strategy = self._strategy(CandidatePipeline(self._parts, Path(), config.trial_limit_s))
+        _check_expects(config, strategy)
 
     @classmethod
     def from_yaml(
@@ -113,12 +117,6 @@ class Experiment:
                 raise
             place = locate(name_or_path, overrides, error.path)
             raise ConfigError(f"{place}: {error}") from error
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the strategy says about how it will search, one line each; it may screen for it."""
-        strategy = self._strategy(CandidatePipeline(self._parts, Path(), self.config.trial_limit_s))
-        return tuple(getattr(strategy, "notes", ()))
 
     def run(self, make_recorders: Sequence[MakeRecorder] | None = None) -> Result:
         """Start a new search and see it through.
@@ -172,8 +170,10 @@ class Experiment:
                 follower.close(status)
         return result
 
-    def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
-        config = self.config
+    def _strategy(
+        self, pipeline: CandidatePipeline, recorders: Sequence[Recorder] = ()
+    ) -> Strategy:
+        config, screen = self.config, WatchedScreen(pipeline.known, recorders)
         further: dict[str, Any] = {}
         if config.proxies.features and self._parts.screen.is_fast:
             further["proxies"] = pipeline.proxies
@@ -186,17 +186,13 @@ class Experiment:
                 self._parts.choices,
                 config.objectives_parsed(),
                 config.seed,
-                screen=pipeline.known if self._parts.screen.is_fast else None,
+                screen=screen if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
                 **config.strategy.options,
                 **further,
             )
         except ValueError as error:
             raise ConfigError(f"strategy: {error}", ("strategy",)) from error
-
-    def _budget(self) -> Budget:
-        budget = self.config.budget
-        return Budget(budget.trials, budget.minutes or float("inf"), budget.rejected_cap)
 
     @contextlib.contextmanager
     def _executor(self, run: Run) -> Iterator[Executor]:
@@ -221,6 +217,7 @@ class Experiment:
         files = RunFiles(run.path)
         with contextlib.closing(run.ledger(write=True)) as ledger, _state_of(run):
             _check_identity(ledger, self._parts.identity)
+            note_ending(ledger, None)
             run = run.replace_config(self.config)
             files.prepare()
             recorders = [make(run) for make in make_recorders]
@@ -230,6 +227,12 @@ class Experiment:
             files.clear()
         return Result(run, outcome)
 
+    def _hint(self, pipeline: CandidatePipeline, recorders: Sequence[Recorder]) -> None:
+        line = hint(self.config, self._parts.choices, pipeline.known)
+        for recorder in recorders:
+            if line and hasattr(recorder, "noted"):
+                recorder.noted(line)
+
     def _search(
         self,
         pipeline: CandidatePipeline,
@@ -237,12 +240,14 @@ class Experiment:
         recorders: Sequence[Recorder],
         executor: Executor,
     ) -> Outcome:
+        if self._parts.screen.is_fast:
+            self._hint(pipeline, recorders)
         outcome = search(
-            self._strategy(pipeline),
+            self._strategy(pipeline, recorders),
             pipeline,
             self.config.objectives_parsed(),
             self.config.constraints_parsed(),
-            self._budget(),
+            budget_of(self.config),
             ledger,
             recorders,
             executor,
@@ -251,10 +256,22 @@ class Experiment:
         if progress.done == 0 and outcome.reason != "minutes":
             tried = progress.scored + progress.rejected
             why = "" if tried else outcome.detail
-            why = why or pipeline.refusal or "; ".join(self.notes)
+            why = why or pipeline.refusal
+            why = why or nearest_rejected(ledger.trials(), self.config.constraints_parsed())
             why = why or "they fail, or surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
+        note_ending(ledger, outcome)
         return outcome
+
+
+def _check_expects(config: ExperimentConfig, strategy: Strategy) -> None:
+    wanted = config.budget.improvement_per_minute is not None
+    if wanted and not hasattr(strategy, "expected_improvement"):
+        raise ConfigError(
+            "budget.improvement_per_minute needs a strategy that says what it expects (guided), "
+            f"but got {config.strategy.kind}",
+            ("budget", "improvement_per_minute"),
+        )
 
 
 def _check_tracking(config: ExperimentConfig) -> None:

@@ -78,10 +78,14 @@ for (const row of document.querySelectorAll('tr[data-trial]')) {
 """
 
 
-def front_html(plot: Plot) -> str:
+def front_html(plot: Plot, ended: str = "") -> str:
     """A page with the picture of a front, a tooltip on each point, and a table of its trials.
 
     Every latency is labeled ``measured`` or ``modeled``. Nothing is loaded from anywhere.
+
+    Args:
+        plot: of the front.
+        ended: why the search ended, empty where it did not.
 
     Raises:
         ValueError: when the front is empty.
@@ -97,11 +101,15 @@ def front_html(plot: Plot) -> str:
         f"<title>{escape(plot.label)}: Pareto front</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(plot.label)}</h1>"
         f"<p>{len(front.trials)} of {scored} scored trials are on the front of: {escape(wanted)}. "
-        "Point at one to see what it is.</p>"
+        f"Point at one to see what it is.{_sentence(ended)}</p>"
         f"{picture}<div class=scroll>{_table(plot, best)}</div><div id=tip></div>"
         f'<script type="application/json" id="trials">{_data(plot, best)}</script>'
         f"<script>{_SCRIPT}</script></body></html>\n"
     )
+
+
+def _sentence(ended: str) -> str:
+    return f" The search ended: {escape(ended)}." if ended else ""
 
 
 def number_text(metric: str, value: float) -> str:

@@ -204,7 +204,7 @@ class Mirror:
     def _write_children(self, parent: Found, now: _Snapshot, status: Status) -> int:
         members = {trial.number: trial for trial in now.front.trials}
         chosen = now.trials
-        if max(self._run.config.budget.trials, len(now.trials)) > ALL_CHILDREN_UP_TO:
+        if max(self._run.config.budget.trials or 0, len(now.trials)) > ALL_CHILDREN_UP_TO:
             chosen = [] if status == "running" else list(now.front.trials)
         written = 0
         for trial in chosen:

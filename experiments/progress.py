@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -14,11 +15,15 @@ from rich.table import Table
 
 from experiments.proxy_report import standings, summary
 from experiments.tables import duration, shown, trial_tables
+from nas.budget import Budget
 from nas.objectives import Objective
 from nas.protocols import Ask, Progress
 from nas.trials import Trial
 
 ROWS = 12
+
+MANY = 200
+"""Candidates screened since the last news that are worth a word: they may take a second."""
 
 
 class ProgressRecorder:
@@ -29,8 +34,7 @@ class ProgressRecorder:
 
     Args:
         objectives: of the search.
-        trials: its budget of trials.
-        minutes: its budget of minutes, None for none.
+        budget: when it ends.
         known: trials of earlier sessions of the same search.
         console: where to write.
         clock: seconds, monotonic.
@@ -39,18 +43,18 @@ class ProgressRecorder:
     def __init__(
         self,
         objectives: Sequence[Objective],
-        trials: int,
-        minutes: float | None = None,
+        budget: Budget,
         known: Iterable[Trial] = (),
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._objectives, self._budget, self._minutes = tuple(objectives), trials, minutes
+        self._objectives, self._budget = tuple(objectives), budget
         self._trials = {trial.number: trial for trial in known}
         self._console, self._clock = console or Console(stderr=True), clock
         self._progress, self._heard, self._first = Progress(), clock(), Progress()
         self._proxies = summary(standings(self._trials.values()))
         self._live: Live | None = None
+        self._screened, self._mentioned = 0, False
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -80,9 +84,24 @@ class ProgressRecorder:
             self._proxies = summary(standings(self._trials.values()))
         self._hear(progress)
         if self._live is None and trial.status != "rejected":
-            self._console.print(self.line(trial), soft_wrap=True, markup=False, highlight=False)
+            self._print(self.line(trial))
+
+    def noted(self, line: str) -> None:
+        """What the strategy says of how it searches; see `nas.protocols.Recorder`."""
+        self._print(f"nas: note: {line}")
+
+    def screening(self, candidates: int) -> None:
+        """So many more candidates were screened; see `experiments.watched_screen`."""
+        before, self._screened = self._screened, self._screened + candidates
+        if before < MANY <= self._screened and self._live is None and not self._mentioned:
+            self._mentioned = True
+            self._print("nas: screening candidates before the next one is trained ...")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def _hear(self, progress: Progress) -> None:
+        self._screened = 0
         if self._progress == Progress():
             self._first = progress
         self._progress, self._heard = progress, self._clock()
@@ -93,26 +112,43 @@ class ProgressRecorder:
         By the pace since this session began, and not beyond the budget of minutes.
         """
         now, since = self._progress, self._clock() - self._heard
-        elapsed = now.elapsed_s + since
-        estimates = [] if self._minutes is None else [60 * self._minutes - elapsed]
-        scored = now.scored - self._first.scored
-        if scored > 0:
-            pace = (elapsed - self._first.elapsed_s) / scored
-            estimates.append(pace * (self._budget - now.scored) - since)
+        elapsed, budget = now.elapsed_s + since, self._budget
+        estimates = [] if math.isinf(budget.minutes) else [60 * budget.minutes - elapsed]
+        limits = (
+            (budget.trials, now.scored, now.scored - self._first.scored),
+            (budget.epochs, now.epochs, now.epochs - self._first.epochs),
+        )
+        for limit, spent, lately in limits:
+            if limit is not None and lately > 0:
+                pace = (elapsed - self._first.elapsed_s) / lately
+                estimates.append(pace * (limit - spent) - since)
         return max(0.0, min(estimates)) if estimates else None
+
+    def share(self) -> float:
+        """How much of the budget is spent, from 0 to 1: of the limit that is nearest."""
+        now, budget = self._progress, self._budget
+        shares = [(now.elapsed_s + self._clock() - self._heard) / (60 * budget.minutes)]
+        shares += [now.scored / budget.trials] if budget.trials else []
+        shares += [now.epochs / budget.epochs] if budget.epochs else []
+        return min(1.0, max(shares))
 
     def summary(self) -> str:
         """One line: how many trials, the front, the time."""
         now, left = self._progress, self.left_s()
         elapsed = now.elapsed_s + self._clock() - self._heard
         counts = {"failed": now.failed, "rejected": now.rejected, "stopped": now.stopped}
-        parts = [f"{now.scored}/{self._budget} trials", f"front {len(now.front)}"]
+        trials, epochs = self._budget.trials, self._budget.epochs
+        parts = [f"{now.scored}/{trials} trials" if trials else f"{now.scored} trials"]
+        parts += [f"{now.epochs}/{epochs} epochs"] if epochs else []
+        parts.append(f"front {len(now.front)}")
         parts += [f"{count} {name}" for name, count in counts.items() if count]
         parts.append(duration(elapsed))
         if left is not None:
             parts.append(f"{duration(left)} left")
         if self._proxies:
             parts.append(f"rank correlation of proxies {self._proxies}")
+        if self._screened >= MANY:
+            parts.append(f"screening candidates ({self._screened})")
         return ", ".join(parts)
 
     def line(self, trial: Trial) -> str:
@@ -129,7 +165,7 @@ class ProgressRecorder:
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""
         now = self._progress
-        bar = ProgressBar(total=self._budget, completed=min(now.scored, self._budget), width=30)
+        bar = ProgressBar(total=1.0, completed=self.share(), width=30)
         head = Table.grid(padding=(0, 1))
         head.add_row(bar, self.summary())
         front = [self._trials[number] for number in now.front if number in self._trials]

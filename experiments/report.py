@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.device_settings import device_settings
+from experiments.ending import ending_of
 from experiments.front_page import front_html
 from experiments.fronts import Front
 from experiments.pictures import Plot, front_figure, plot_of, save_png
@@ -38,6 +39,8 @@ def write_report(run: Run, front: Front, trials: Sequence[Trial]) -> list[Path]:
     if not front.trials:
         return [data]
     plot = plot_of_run(run, front, trials)
-    page.write_text(front_html(plot), encoding="utf-8")
+    with run.ledger() as ledger:
+        ended = ending_of(ledger)
+    page.write_text(front_html(plot, ended), encoding="utf-8")
     save_png(front_figure(plot), picture)
     return [page, picture, data]

@@ -113,10 +113,10 @@ def read_result(path: Path) -> StageResult | None:
     except FileNotFoundError:
         return None
     provenance = {name: Provenance(**p) for name, p in record["provenance"].items()}
-    artifact = record["artifact"]
+    artifact, epochs = record["artifact"], record.get("epochs", 0)
     curve = {name: tuple(values) for name, values in record.get("curve", {}).items()}
     readings = Readings(record["metrics"], provenance)
-    return StageResult(readings, artifact and Artifact(**artifact), curve)
+    return StageResult(readings, artifact and Artifact(**artifact), curve, epochs=epochs)
 
 
 def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
@@ -127,6 +127,7 @@ def keep_result(files: RunFiles, path: Path, result: StageResult) -> None:
         "provenance": {name: p.to_json() for name, p in readings.provenance.items()},
         "artifact": result.artifact and asdict(result.artifact),
         "curve": dict(result.curve),
+        "epochs": result.epochs,
     }
     files.write(path, lambda file: file.write_text(json.dumps(record), encoding="utf-8"))
 
@@ -152,6 +153,7 @@ class Worker:
         self._files, self._ledger = RunFiles(folder), Run(folder).ledger_path
         self._config: ExperimentConfig = load_config(folder / "config.yaml")
         self._training = self._config.training
+        self._tuned = 0
 
     @functools.cached_property
     def _data(self) -> Any:
@@ -230,14 +232,15 @@ class Worker:
         seed = seed_of(candidate.training_key, "training")
         report = train(module, self._data, self._training, seed, watching.report)
         if report.stopped:
-            return self._stopped(candidate, watching)
+            return self._stopped(candidate, watching, report.epochs)
         weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
         path = self._files.trained(candidate.training_key)
         self._files.write(path, lambda file: save_file(weights, file))
         method = f"validation split, {report.epochs} epochs, before compression"
         scored = Provenance("scored", device=report.device, runtime="torch", method=method)
         curve = {"loss": report.loss, "accuracy": report.accuracy}
-        return StageResult(Readings({"float_accuracy": report.accuracy[-1]}, scored), curve=curve)
+        readings = Readings({"float_accuracy": report.accuracy[-1]}, scored)
+        return StageResult(readings, curve=curve, epochs=report.epochs)
 
     def _watch(self, candidate: Candidate) -> Watch:
         """Who decides whether to go on; it sees at once what an earlier training has shown."""
@@ -251,13 +254,14 @@ class Worker:
         fast = self._screen(candidate) if self._screen.is_fast else Readings()
         return fast.merged(thorough.readings) if thorough else fast
 
-    def _stopped(self, candidate: Candidate, watching: Watch) -> StageResult:
+    def _stopped(self, candidate: Candidate, watching: Watch, epochs: int = 0) -> StageResult:
         """A training that was stopped: its curve is kept for whoever needs this network too."""
         curve, path = watching.curve, self._files.result("curve", candidate.training_key)
         keep_result(self._files, path, StageResult(Readings(), curve=curve))
-        return StageResult(watching.estimates, curve=curve, stopped=watching.stopped)
+        return StageResult(watching.estimates, curve=curve, epochs=epochs, stopped=watching.stopped)
 
     def _score(self, candidate: Candidate) -> StageResult:
+        self._tuned = 0
         artifact, readings = self._pack(candidate)
         scored = Candidate(
             candidate.genotype,
@@ -269,7 +273,7 @@ class Worker:
         for scorer in self._scorers:
             readings = readings.merged(scorer.evaluate(scored))
         self._keep_outputs(scored, artifact)
-        return StageResult(readings, artifact)
+        return StageResult(readings, artifact, epochs=self._tuned)
 
     def _compress(self, candidate: Candidate) -> Any:
         from safetensors.torch import load_file, save_file
@@ -287,7 +291,7 @@ class Worker:
         module.load_state_dict(load_file(self._files.trained(candidate.training_key)))
 
         def fine_tune(compressed: Any, purpose: str = "fine-tuning") -> None:
-            train(
+            report = train(
                 compressed,
                 self._data,
                 self._training,
@@ -295,6 +299,7 @@ class Worker:
                 epochs=self._training.fine_tune_epochs,
                 learning_rate=self._training.fine_tune_learning_rate,
             )
+            self._tuned += report.epochs
 
         module = prune(module, self._pruning(candidate), self._data.task, fine_tune)
         retrain = functools.partial(fine_tune, purpose="quantization")

@@ -14,6 +14,10 @@ from nas.trials import Artifact, Candidate, Curve, Readings, Trial
 class Strategy(Protocol):
     """What to try next.
 
+    It may also have ``notes`` (lines: how it searches, if not as one would expect) and
+    ``expected_improvement()``: the hypervolume that the next ask is expected to add, as a share of
+    the present one, None where that is not known yet.
+
     State law: each ask depends only on (seed, what was told, what is pending), in another process
     too, so that resume, warm start and many workers are replay.
     """
@@ -99,6 +103,7 @@ class StageResult:
         readings: metrics.
         artifact: the file.
         curve: of a training.
+        epochs: of training that were run for it.
         stopped: why the training was ended early, one line; such a result is not kept, since
             another candidate may need the same network.
     """
@@ -106,6 +111,7 @@ class StageResult:
     readings: Readings
     artifact: Artifact | None = None
     curve: Curve = field(default_factory=dict)
+    epochs: int = 0
     stopped: str = ""
 
 
@@ -126,12 +132,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobDone:
-    """The end of a job: its value, or one line that says what went wrong."""
+    """The end of a job: its value, or one line that says what went wrong and after which epochs."""
 
     job_id: int
     value: StageResult | None
     error: str = ""
     seconds: float = 0.0
+    epochs: int = 0
 
 
 class Executor(Protocol):
@@ -257,6 +264,7 @@ class Progress:
         repeats: asks answered from the cache.
         running: trials in work.
         elapsed_s: search time, earlier sessions included.
+        epochs: of training, as they were really run.
         front: numbers of the trials on the front.
         hypervolume: None until the reference point is fixed.
     """
@@ -268,6 +276,7 @@ class Progress:
     repeats: int = 0
     running: int = 0
     elapsed_s: float = 0.0
+    epochs: int = 0
     front: tuple[int, ...] = ()
     hypervolume: float | None = None
 
@@ -278,7 +287,10 @@ class Progress:
 
 
 class Recorder(Protocol):
-    """Hears of what is in the ledger already. It must not hold up the search."""
+    """Hears of what is in the ledger already. It must not hold up the search.
+
+    It may also have ``noted(line)``, which hears what the strategy notes, once each.
+    """
 
     def started(self, ask: Ask, progress: Progress) -> None:
         """A candidate goes to work."""

@@ -6,12 +6,11 @@ strategy or a recorder hears of it, so a search that is killed goes on by replay
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from nas.budget import Budget, Reason, improvement_per_minute
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
 from nas.protocols import (
@@ -78,40 +77,9 @@ REFERENCE_AFTER = 10
 MAX_REPEATS_IN_A_ROW = 1000
 """Asks for known candidates after which a strategy counts as exhausted."""
 
-Reason = Literal["trials", "minutes", "rejected", "exhausted"]
-
 
 class SearchError(Exception):
     """The search as a whole cannot go on: no candidate comes through."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a search ends.
-
-    Args:
-        trials: candidates scored, failed ones included.
-        minutes: of search time, earlier runs of the same search included; running candidates are
-            finished.
-        rejected: candidates refused before training, at most; 20 times ``trials`` where None.
-        failures: the search is given up when it begins with this many failures in a row.
-    """
-
-    trials: int
-    minutes: float = math.inf
-    rejected: int | None = None
-    failures: int = 10
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ValueError(f"the budget must be at least 1 trial, but got {self.trials}")
-        if not self.minutes > 0:
-            raise ValueError(f"the budget must be more than 0 minutes, but got {self.minutes}")
-
-    @property
-    def max_rejected(self) -> int:
-        """The cap on rejected candidates."""
-        return 20 * self.trials if self.rejected is None else self.rejected
 
 
 @dataclass(frozen=True)
@@ -121,7 +89,7 @@ class Outcome:
     Args:
         reason: one word.
         progress: the standings.
-        detail: what the strategy said that had nothing left to ask for.
+        detail: what the strategy said that had nothing left to ask for, or how little it expects.
         notes: of the strategy, where it has ``notes``: how it searched, if not as one would expect.
     """
 
@@ -167,6 +135,7 @@ class _Board:
         self._ledger, self._archive = ledger, ParetoArchive()
         self._costs: list[Costs] = []
         self._counts = {"done": 0, "failed": 0, "rejected": 0, "stopped": 0}
+        self._epochs: dict[str, int] = {}
         self.results: dict[str, Trial] = {}
         self.repeats = 0
 
@@ -177,6 +146,7 @@ class _Board:
             return
         self.results[trial.candidate_key] = trial
         self._counts[trial.status] += 1
+        self._epochs |= trial.epochs
         costs = [objective.cost(trial.metrics) for objective in self._objectives]
         if trial.status != "done" or None in costs:
             return
@@ -200,6 +170,7 @@ class _Board:
             repeats=self.repeats,
             running=running,
             elapsed_s=elapsed_s,
+            epochs=sum(self._epochs.values()),
             front=tuple(front),
             hypervolume=None if reference is None else hypervolume([*front.values()], reference),
         )
@@ -220,6 +191,7 @@ class _Work:
     stage: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     curve: Curve = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
 
     def trial(self, status: Status, error: str = "") -> Trial:
         ask = self.ask
@@ -235,7 +207,15 @@ class _Work:
             error=error,
             seconds=self.seconds,
             curve=self.curve,
+            epochs=self.epochs,
         )
+
+    def count_epochs(self, key: str, done: JobDone) -> None:
+        """Take note of training, under a key that all who share it have in common."""
+        if done.value is None and done.epochs:
+            self.epochs[f"{key} {self.ask.number}"] = done.epochs
+        elif done.value is not None and done.value.epochs:
+            self.epochs[key] = done.value.epochs
 
 
 class _Dispatcher:
@@ -287,6 +267,7 @@ class _Dispatcher:
         """Take a stage's result in; returns the trial, where that was the end of it."""
         stage = self._stages[work.stage]
         work.seconds[stage.name] = work.seconds.get(stage.name, 0.0) + done.seconds
+        work.count_epochs(stage.key(work.candidate), done)
         if done.value is None:
             return work.trial("failed", f"{stage.name}: {done.error}")
         work.readings = work.readings.merged(done.value.readings)
@@ -324,6 +305,7 @@ class _Search:
         self._dispatcher = _Dispatcher(pipeline.stages, executor, self._broken)
         self._board = _Board(self._objectives, self._constraints, ledger)
         self._began, self._detail = clock() - ledger.elapsed_s(), ""
+        self._notes: dict[str, None] | None = None
 
     def run(self) -> Outcome:
         replay(self._strategy, self._ledger, self._objectives, self._constraints)
@@ -335,8 +317,9 @@ class _Search:
             reason = self._fill()
             if reason is not None and not self._dispatcher.works:
                 self._board.fix_reference_point()
-                notes = tuple(getattr(self._strategy, "notes", ()))
-                return Outcome(reason, self._progress(), self._detail, notes)
+                if self._notes is not None:
+                    self._note()
+                return Outcome(reason, self._progress(), self._detail, (*(self._notes or ()),))
             for trial in self._dispatcher.wait(timeout_s=1.0):
                 self._finish(trial)
 
@@ -348,6 +331,8 @@ class _Search:
             reason = self._spent()
             if reason is not None:
                 return reason
+            if self._notes is None:
+                self._note()
             try:
                 genotype = self._strategy.ask()
             except Exhausted as exhausted:
@@ -365,11 +350,29 @@ class _Search:
             raise SearchError(
                 f"all of the first {progress.failed} candidates failed; the last one: {last.error}"
             )
-        if progress.scored + progress.running >= self._budget.trials:
-            return "trials"
-        if progress.elapsed_s >= 60 * self._budget.minutes:
-            return "minutes"
-        return "rejected" if progress.rejected >= self._budget.max_rejected else None
+        spent = self._budget.spent(progress)
+        return "improvement" if spent is None and self._expects_little(progress) else spent
+
+    def _note(self) -> None:
+        """Let recorders hear what the strategy notes, once each: they may screen for it."""
+        known = self._notes or {}
+        self._notes = known | dict.fromkeys(getattr(self._strategy, "notes", ()))
+        for line in [line for line in self._notes if line not in known]:
+            for recorder in self._recorders:
+                if hasattr(recorder, "noted"):
+                    recorder.noted(line)
+
+    def _expects_little(self, progress: Progress) -> bool:
+        """Whether another minute is expected to add less than is wished for."""
+        least = self._budget.improvement_per_minute
+        if least is None:
+            return False
+        gain = self._strategy.expected_improvement()  # type: ignore[attr-defined]
+        rate = improvement_per_minute(gain, self._ledger.elapsed_s(), progress.scored)
+        if rate is None or rate >= least:
+            return False
+        self._detail = f"{rate:.2g} of the hypervolume is expected of a minute, less than {least:g}"
+        return True
 
     def _begin(self, genotype: dict[str, int | float | str]) -> None:
         candidate = self._pipeline.candidate(genotype)
@@ -462,6 +465,8 @@ def search(
     """
     if not objectives:
         raise ValueError("a search needs at least one objective, but got none")
+    if budget.improvement_per_minute is not None and not hasattr(strategy, "expected_improvement"):
+        raise ValueError("improvement_per_minute needs a strategy that says what it expects")
     return _Search(
         strategy, evaluate, objectives, constraints, budget, ledger, recorders, executor, clock
     ).run()

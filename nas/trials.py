@@ -25,7 +25,13 @@ _END = NormalDist().inv_cdf(0.95)
 
 
 class CandidateError(Exception):
-    """A candidate cannot be built, trained, packed or scored: recorded, and the search goes on."""
+    """A candidate cannot be built, trained, packed or scored: recorded, and the search goes on.
+
+    Attributes:
+        epochs: of the training that it ended.
+    """
+
+    epochs: int = 0
 
 
 class Exhausted(Exception):  # noqa: N818 - the name is part of the public seam
@@ -194,6 +200,10 @@ class Trial:
         error: one line, of failed, rejected and stopped trials.
         seconds: wall time by stage.
         curve: of its training, shared by the trials with its training key.
+
+
+        epochs: of training, by the key of the stage that ran them: trials that share a training
+            name the same epochs.
     """
 
     number: int
@@ -207,6 +217,8 @@ class Trial:
     error: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     curve: Curve = field(default_factory=dict)
+
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):

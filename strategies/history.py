@@ -16,6 +16,9 @@ INACTIVE = -1
 
 Costs = tuple[float | None, ...]
 
+LARGEST = 1e100
+"""Of a cost or a violation; what is beyond is no measurement, and sums and products overflow."""
+
 DIGITS = 9
 """Of scaled costs; what rounding does to a metric that was scaled or shifted is far below."""
 
@@ -128,7 +131,8 @@ class History:
     ) -> Observation:
         """Add a result; see `nas.protocols.Strategy.tell`.
 
-        A cost that is not finite is nothing to compare by and counts as unknown.
+        A cost that is not finite, or beyond `LARGEST`, is nothing to compare by and counts as
+        unknown.
 
         Raises:
             ValueError: for a genotype that is none of this space, for another number of costs than
@@ -141,8 +145,8 @@ class History:
             raise ValueError(f"violation must be at least 0, but got {violation!r:.60}")
         code, result = self.encode(genotype), None
         if costs is not None:
-            finite = tuple(None if c is None or not math.isfinite(c) else float(c) for c in costs)
-            result = (finite, float(violation))
+            most = math.inf if violation == math.inf else min(_float(violation), LARGEST)
+            result = (tuple(None if c is None else _measured(c) for c in costs), most)
         self._results.setdefault(code, []).append(result)
         self._observations[code] = self._summary(code)
         self._pending.discard(code)
@@ -168,6 +172,20 @@ class History:
         means = tuple(_mean([c for c in column if c is not None]) for column in columns)
         violation = math.fsum(v for _, v in results) / len(results)
         return Observation(code, means, violation, len(results))
+
+
+def _float(value: float) -> float:
+    """As a float, infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _measured(cost: float) -> float | None:
+    """As a float, None where it is no measurement."""
+    value = _float(cost)
+    return value if abs(value) <= LARGEST else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

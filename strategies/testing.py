@@ -258,6 +258,19 @@ class StrategyContract:
         again = play(self.create(), self.asks, functools.partial(evaluate, stopped=unknown))
         assert again == first
 
+    @pytest.mark.parametrize("enormous", [10**400, -(10**400), 1e308, -1e308])
+    def test_a_cost_beyond_all_measure_is_unknown(self, enormous: float) -> None:
+        """No error, no warning, and the same asks as without it."""
+
+        def evaluate(genotype: Genotype, stopped: float | None) -> Sequence[float | None]:
+            error, latency_ms = toy_costs(genotype)
+            return (stopped, latency_ms) if genotype["stem"] == 8 else (error, latency_ms)
+
+        asks = min(15, self.asks)
+        first = play(self.create(), asks, functools.partial(evaluate, stopped=None))
+        again = play(self.create(), asks, functools.partial(evaluate, stopped=enormous))
+        assert again == first
+
     @pytest.mark.parametrize("costs", [None, (None, None), (math.nan, 1.0)])
     def test_goes_on_when_nothing_is_known_of_any(self, costs: Any) -> None:
         """Failures only, or never a complete result."""
@@ -274,7 +287,7 @@ class StrategyContract:
         asked = play(self.create(), self.asks, evaluate)
         assert len({json.dumps(genotype) for genotype in asked}) == len(asked)
 
-    @pytest.mark.parametrize("violation", [1e-300, 1e300, math.inf])
+    @pytest.mark.parametrize("violation", [1e-300, 1e300, 10**400, math.inf])
     def test_goes_on_where_everything_violates(self, violation: float) -> None:
         """However little or much."""
         asked = play(self.create(), self.asks, toy_costs, lambda genotype: violation)

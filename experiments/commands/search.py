@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from experiments.commands.watching import watch
 from experiments.experiment import Experiment
 
@@ -17,6 +15,4 @@ def run(name: str, overrides: Sequence[str]) -> int:
         ConfigError: before anything is written.
     """
     experiment = Experiment.from_yaml(name, overrides)
-    for note in experiment.notes:
-        click.echo(f"nas: warning: {note}", err=True)
     return watch(experiment.config, experiment.run)

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from experiments.commands.output import FINE, Output, hints, lines
+from experiments.ending import ending_of
 from experiments.fronts import front_trials
 from experiments.ledger import LedgerError
 from experiments.proxy_report import Standing, short, standings
@@ -48,7 +49,8 @@ def run(text: str) -> int:
 
 def _row(run: Run) -> tuple[str, str, str, str]:
     facts = _Facts(run)
-    scored = f"{facts.scored}/{run.config.budget.trials}"
+    trials = run.config.budget.trials
+    scored = f"{facts.scored}/{trials}" if trials else str(facts.scored)
     return run.state.status, scored, str(len(facts.front)), duration(facts.elapsed_s)
 
 
@@ -61,6 +63,8 @@ class _Facts:
             trials: list[Trial] = ledger.trials()
             self.elapsed_s, self.repeats = ledger.elapsed_s(), ledger.repeats()
             self.running, reference = len(ledger.unfinished()), ledger.reference_point
+            self.ended = ending_of(ledger)
+        self.epochs = sum({key: n for t in trials for key, n in t.epochs.items()}.values())
         self.counts = Counter(trial.status for trial in trials)
         self.scored = self.counts["done"] + self.counts["failed"] + self.counts["stopped"]
         self.front = front_trials(trials, objectives, constraints)
@@ -87,7 +91,10 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "run", str(run.path)
     yield "state", f"{state.status}{': ' + state.note if state.note else ''}"
     rest = ", ".join(f"{n} {name}" for name, n in sorted(facts.counts.items()))
-    yield "trials", f"{facts.scored} of {budget.trials} ({rest or 'none yet'})"
+    of = f" of {budget.trials}" if budget.trials else ""
+    yield "trials", f"{facts.scored}{of} ({rest or 'none yet'})"
+    if facts.epochs or budget.epochs:
+        yield "epochs", f"{facts.epochs}{f' of {budget.epochs}' if budget.epochs else ''}"
     yield "in work", f"{facts.running}, {facts.repeats} repeats answered from the cache"
     limit = f" of {duration(60 * budget.minutes)}" if budget.minutes else ""
     yield "time", f"{duration(facts.elapsed_s)}{limit}"
@@ -95,6 +102,9 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "front", f"{len(facts.front)} points{volume}"
     for standing in facts.proxies:
         yield "proxy" if standing is facts.proxies[0] else "", _ranked(standing)
+
+    if facts.ended:
+        yield "ended", facts.ended
     if facts.last_error:
         yield "last error", facts.last_error
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments.commands.output import FINE, Output, hints, second_look, show_front
 from experiments.config import ExperimentConfig
+from experiments.ending import budget_of, ending
 from experiments.experiment import MakeRecorder, Result
 from experiments.fronts import run_front
 from experiments.progress import ProgressRecorder
@@ -22,12 +23,6 @@ from experiments.tracking import is_server, left_behind
 from nas.protocols import Recorder
 
 FAILED = 1
-ENDED = {
-    "trials": "the budget of trials is spent",
-    "minutes": "the time is up",
-    "rejected": "too many candidates were rejected before training",
-    "exhausted": "there is nothing left to try",
-}
 
 Start = Callable[[Sequence[MakeRecorder]], Result]
 
@@ -62,9 +57,9 @@ class Watch:
         self.say(f"run {run.id} in {run.home}")
         with run.ledger() as ledger:
             known = ledger.trials()
-        budget = self._config.budget
+        budget = budget_of(self._config)
         progress = ProgressRecorder(
-            self._config.objectives_parsed(), budget.trials, budget.minutes, known, self._console
+            self._config.objectives_parsed(), budget, known=known, console=self._console
         )
         return self._terminal.enter_context(progress)
 
@@ -137,11 +132,10 @@ def watch(config: ExperimentConfig, start: Start) -> int:
 
 def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     output, run, progress = Output(), result.run, result.outcome.progress
-    why, time = ENDED[result.outcome.reason], duration(progress.elapsed_s)
-    why += f": {result.outcome.detail}" if result.outcome.detail else ""
-    output.line(f"{progress.scored} trials in {time}, {progress.repeats} repeats: {why}")
-    for note in result.outcome.notes:
-        output.line(f"Note: {note}")
+    what = [f"{progress.scored} trials in {duration(progress.elapsed_s)}"]
+    what += [f"{progress.epochs} epochs of training"] if progress.epochs else []
+    what += [f"{progress.repeats} repeats: {ending(result.outcome)}"]
+    output.line(", ".join(what))
     front = run_front(run)
     show_front(output, front, second_look(run), f"Front of {run.id}: {len(front.trials)} points")
     output.line()

@@ -169,7 +169,7 @@ class WorkerProcess:
                 value = pickle.loads(message.value)
             except Exception as problem:  # whatever the classes of the result raise
                 error = f"its result cannot be read back: {describe(problem)}"
-        return self._end(error, value, message.seconds)
+        return replace(self._end(error, value, message.seconds), epochs=message.epochs)
 
     def _died(self) -> JobDone | QueuedJob:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its exit code is worth a moment

@@ -79,6 +79,7 @@ class Message:
         error: one line, ``""`` if all went well.
         seconds: wall time of the job.
         healthy: False when the worker should not be given another job.
+        epochs: of a training that ended in an error.
     """
 
     kind: str
@@ -86,6 +87,7 @@ class Message:
     error: str = ""
     seconds: float = 0.0
     healthy: bool = True
+    epochs: int = 0
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -144,7 +146,8 @@ def _run(pickled: bytes, connection: Connection, memory_gb: float | None) -> Mes
         seconds = time.monotonic() - start
         return Message("done", value=_pickled(result), seconds=seconds)
     except CandidateError as error:
-        return Message("done", error=one_line(error), seconds=time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return Message("done", error=one_line(error), seconds=seconds, epochs=error.epochs)
     except BaseException as error:
         traceback.print_exc()
         memory = _is_out_of_memory(error)

@@ -13,7 +13,7 @@ from nas.choices import count, enumerate_genotypes
 from nas.keys import seed_of
 from strategies.guided.codes import Codes, CodeSpace
 from strategies.guided.improvement import nondominated
-from strategies.guided.screened import Screened
+from strategies.guided.screened import Seen
 from strategies.history import Code
 
 Array = NDArray[np.float64]
@@ -89,7 +89,11 @@ class Pool:
         return _distinct(np.concatenate(parts))
 
     def evolved(
-        self, screened: Screened, worth: Callable[[Sequence[Code]], Array], generations: int
+        self,
+        screened: Callable[[Code], Seen],
+        worth: Callable[[Sequence[Code]], Array],
+        generations: int,
+        start: Sequence[Code] = (),
     ) -> list[Code]:
         """The front by what is screened alone: of all in a small space, else by evolution.
 
@@ -97,9 +101,10 @@ class Pool:
             screened: rules out candidates.
             worth: (codes, criteria) of codes, lower is better.
             generations: how many.
+            start: candidates to begin with besides the sample.
         """
         rng = np.random.default_rng(seed_of(str(self._seed), "evolution"))
-        front = _best(self.sample(), screened, worth)
+        front = _best([*self.sample(), *start], screened, worth)
         for _ in range(0 if self._is_small or not front else generations):
             children = self._space.varied(np.array(front), CHILDREN, rng)
             front = _best([*front, *_distinct(children)], screened, worth)
@@ -119,7 +124,9 @@ class Pool:
 
 
 def _best(
-    codes: Sequence[Code], screened: Screened, worth: Callable[[Sequence[Code]], Array]
+    codes: Sequence[Code],
+    screened: Callable[[Code], Seen],
+    worth: Callable[[Sequence[Code]], Array],
 ) -> list[Code]:
     """Those that no other one dominates, of those that nothing rules out."""
     allowed = [code for code in dict.fromkeys(codes) if screened(code).violation == 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from nas.choices import Genotype
 from nas.objectives import Constraint
 from nas.trials import ESTIMATED, CandidateError, Readings, sure_violation
 from strategies.base import Screen
-from strategies.history import DIGITS, Code
+from strategies.history import DIGITS, LARGEST, Code
 
 Array = NDArray[np.float64]
 
@@ -22,6 +22,14 @@ KEPT = 100_000
 
 ALIKE = 0.9999
 """Features whose correlation with an earlier one is above this say nothing new."""
+
+
+BELOW = 0.1
+"""How far below the least one the zero of an objective is taken to be, as a share of the range:
+as with a metric whose largest values are eleven times the least."""
+
+FARTHEST = 6.0
+"""Deviations that a feature is away from the mean, at most."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Screened:
             return Seen(None, math.inf)
         if not self.names:
             self._name(metrics)
-        values = tuple(float(metrics.get(name, math.nan)) for name in self.names)
+        values = tuple(_finite(metrics.get(name, math.nan)) for name in self.names)
         violation = math.fsum(sure_violation(c, metrics) for c in self._constraints)
         return Seen(values, violation)
 
@@ -94,35 +102,43 @@ class Screened:
         )
 
 
+def _finite(value: float) -> float:
+    """NaN for what is no measurement."""
+    return float(value) if abs(value) <= LARGEST else math.nan
+
+
 @dataclass(frozen=True)
 class Features:
     """Turns screened metrics into features of mean 0 and deviation 1 over a sample of the space.
 
     Args:
         columns: the metrics that vary and are not alike.
-        is_log: (columns,), whether the logarithm is taken: those that are positive throughout.
+        zero: (columns,), what is subtracted before a logarithm is taken: 0 for those that are
+            positive throughout; for objectives what makes their zero and unit not matter; NaN
+            where none is taken.
         mean: (columns,).
         deviation: (columns,).
     """
 
     columns: NDArray[np.int64]
-    is_log: NDArray[np.bool_]
+    zero: Array
     mean: Array
     deviation: Array
 
     @classmethod
-    def of(cls, sample: Array) -> Features:
+    def of(cls, sample: Array, objectives: Collection[int] = ()) -> Features:
         """The features of a space.
 
         Args:
             sample: (candidates, metrics), screened; NaN where something is not known.
+            objectives: the metrics that are objectives, whose zero and unit must not matter.
         """
         kept: list[int] = []
         known = [i for i in range(sample.shape[1]) if np.isfinite(sample[:, i]).all()]
-        is_log = np.array([bool((column > 0).all()) for column in sample.T], dtype=bool)
+        zero = np.array([_zero(column, i in objectives) for i, column in enumerate(sample.T)])
         scaled = np.empty(sample.shape)
         for i in known if len(sample) > 1 else []:
-            values = _logs(sample[:, i], bool(is_log[i]))
+            values = _logs(sample[:, i], zero[i])
             spread = values.std()
             if spread <= 1e-9 * max(1.0, float(np.abs(values).max())):
                 continue
@@ -130,23 +146,30 @@ class Features:
             if all(abs(float((scaled[:, i] * scaled[:, k]).mean())) < ALIKE for k in kept):
                 kept.append(i)
         columns = np.array(kept, dtype=int)
-        chosen = np.array([_logs(sample[:, i], bool(is_log[i])) for i in kept])
+        chosen = np.array([_logs(sample[:, i], zero[i]) for i in kept])
         chosen = chosen.reshape(len(kept), len(sample))
         deviation = chosen.std(axis=1) if kept else np.ones(0)
         mean = chosen.mean(axis=1) if kept else np.zeros(0)
-        return cls(columns, is_log[columns], mean, deviation)
+        return cls(columns, zero[columns], mean, deviation)
 
     def __call__(self, values: Array) -> Array:
         """(candidates, metrics) -> (candidates, features); 0 where something is not known."""
         if not len(self.columns):
             return np.zeros((len(values), 0))
-        chosen = values[:, self.columns]
-        logs = np.log(np.where(self.is_log & (chosen > 0), chosen, math.nan))
-        chosen = np.where(self.is_log, logs, chosen)
-        scaled = (chosen - self.mean) / self.deviation
-        scaled = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+        scaled = (_logs(values[:, self.columns], self.zero) - self.mean) / self.deviation
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -FARTHEST, FARTHEST)
         return np.asarray(np.round(scaled, DIGITS), dtype=np.float64)
 
 
-def _logs(values: Array, is_log: bool) -> Array:
-    return np.log(values) if is_log else values
+def _zero(column: Array, is_objective: bool) -> float:
+    """What is subtracted from a metric before its logarithm; NaN where none is to be taken."""
+    low, high = float(column.min(initial=math.inf)), float(column.max(initial=-math.inf))
+    if is_objective and low < high:
+        return low - BELOW * (high - low)
+    return 0.0 if low > 0 else math.nan
+
+
+def _logs(values: Array, zero: Array | float) -> Array:
+    """Logarithms above the zeros; values as they are where there is none."""
+    logs = np.log(np.maximum(values - zero, 1e-300))
+    return np.asarray(np.where(np.isnan(zero), values, logs), dtype=np.float64)

@@ -7,6 +7,8 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 import strategies
 from nas.choices import Choice, Genotype
 from nas.objectives import Constraint, Objective
+from nas.pareto import hypervolume
 from nas.registry import unknown
+from nas.trials import Exhausted
 from strategies.base import BaseStrategy, Screen
 from strategies.guided.closer import LOOKED_AT, Closer, Look
 from strategies.guided.codes import CodeSpace
@@ -24,6 +28,7 @@ from strategies.guided.improvement import (
     nondominated,
 )
 from strategies.guided.model import Beliefs, Evidence, Model
+from strategies.guided.modeled import EXHAUSTIVE, ModeledFront
 from strategies.guided.pool import Pool
 from strategies.guided.screened import Features, Screened
 from strategies.guided.surrogate import Points
@@ -43,13 +48,36 @@ RETUNED = 1.15
 BEYOND = 0.1
 """How far beyond the worst known cost the reference point lies, as a share of the range."""
 
+KNOWN = (
+    "guided: all objectives are known before training: nothing is trained to search, only the "
+    "front of what is modeled, for its artifacts"
+)
 NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
 
-FIRST_GENERATIONS, FINAL_GENERATIONS = 10, 40
-"""Of evolution on what is screened: for the first trainings, and where nothing else is searched."""
+FIRST_GENERATIONS = 10
+"""Of evolution on what is screened, for the first trainings."""
 
 CAPACITIES = ("macs", "params")
 """Metrics of which the first networks should have much for what they cost."""
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What the candidates of an ask were found to promise.
+
+    Args:
+        state: what was told and is pending then.
+        random_state: of the ask's generator, after.
+        pool: the candidates.
+        gains: (candidates,), relative to the best.
+        share: of the hypervolume, what the best is expected to add.
+    """
+
+    state: tuple[int, int] = (-1, -1)
+    random_state: Any = None
+    pool: list[Code] = field(default_factory=list)
+    gains: Array = field(default_factory=lambda: np.zeros(0))
+    share: float | None = None
 
 
 class GuidedStrategy(BaseStrategy):
@@ -64,8 +92,9 @@ class GuidedStrategy(BaseStrategy):
     The first genotypes are half those with much capacity (multiply-accumulates, parameters) for
     their known costs, half random ones.
 
-    - Without ``screen`` it learns from choices alone; where all objectives are known before
-      training it looks for the front of what ``screen`` says. `notes` tells so.
+    - Without ``screen`` it learns from choices alone. Where all objectives and constraints are on
+      what is known before training it asks for the front of what ``screen`` says, and for nothing
+      else. `notes` tells so.
     - A screened metric that turns out to be an estimate (what is told differs) is corrected by a
       surrogate of its error.
 
@@ -117,6 +146,11 @@ class GuidedStrategy(BaseStrategy):
         self._closer = proxies and Closer(proxies, history.decode, self._place, self._capacity)
         self._model: Model | None = None
         self._tuned_at, self._tuning = 0, list[Observation]()
+        self._expected = _Expected()
+        everything = Pool(self._space, history.encode, seed, max(pool, EXHAUSTIVE))
+        self._modeled = ModeledFront(
+            self._space, everything, self._known, self._comparable_costs, seed
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -137,7 +171,7 @@ class GuidedStrategy(BaseStrategy):
                 f"nearest violates by {100 * min(buildable):.3g} %"
             )
         if self._needs_no_training:
-            yield "guided: all objectives are known before training: it searches what is modeled"
+            yield KNOWN
         if self._closer is not None and self._closer.verdict is not None:
             yield f"guided: {self._closer.verdict}"
 
@@ -153,11 +187,14 @@ class GuidedStrategy(BaseStrategy):
     @functools.cached_property
     def _features(self) -> Features:
         values = self._known.values(self._sample)
-        return Features.of(values[~np.isnan(values).all(axis=1)])
+        wanted = {objective.metric for objective in self._objectives}
+        places = [i for i, name in enumerate(self._known.names) if name in wanted]
+        return Features.of(values[~np.isnan(values).all(axis=1)], places)
 
     @property
     def _needs_no_training(self) -> bool:
         metrics = {objective.metric for objective in self._objectives}
+        metrics |= {constraint.metric for constraint in self._constraints}
         _ = self._sample
         return metrics <= set(self._known.names) - self._known.estimated
 
@@ -171,6 +208,20 @@ class GuidedStrategy(BaseStrategy):
                 sign = -1.0 if objective.direction == "maximize" else 1.0
                 costs[:, j] = sign * values[:, names.index(objective.metric)]
         return costs
+
+    @functools.cached_property
+    def _range(self) -> tuple[Array, Array]:
+        """(objectives,) each: the least of the screened costs in the sample, and their span."""
+        costs = self._screened_costs(self._sample)
+        low = np.where(np.isnan(costs), np.inf, costs).min(axis=0, initial=np.inf)
+        span = np.where(np.isnan(costs), -np.inf, costs).max(axis=0, initial=-np.inf) - low
+        return np.where(np.isfinite(low), low, 0.0), np.where(span > 0, span, 1.0)
+
+    def _comparable_costs(self, codes: Sequence[Code]) -> Array:
+        """Those that are screened, scaled and rounded: alike in whatever unit."""
+        low, span = self._range
+        costs = (self._screened_costs(codes) - low) / span
+        return np.asarray(np.round(costs, DIGITS), dtype=np.float64)
 
     def _place(self, codes: NDArray[np.int64]) -> Points:
         places = self._space.placed(codes)
@@ -223,11 +274,7 @@ class GuidedStrategy(BaseStrategy):
 
     def _propose(self, rng: random.Random) -> Iterator[Genotype]:
         observations = self._history.observations
-        complete = [o for o in observations if o.complete_costs is not None]
-        in_work = len(observations) + len(self._waiting)
-        if self._screen is not None and self._needs_no_training:
-            yield from map(self._history.decode, self._modeled_front)
-        if len(complete) < 2 or in_work < self._startup or not self._tuning:
+        if not self._has_learned(observations):
             yield from map(self._history.decode, self._first)
             return
         codes, gains = self._scored(observations, rng)
@@ -237,9 +284,24 @@ class GuidedStrategy(BaseStrategy):
         for index in best:
             yield self._history.decode(codes[index])
 
-    @functools.cached_property
-    def _modeled_front(self) -> list[Code]:
-        return self._pool.evolved(self._known, self._screened_costs, FINAL_GENERATIONS)
+    def _has_learned(self, observations: Sequence[Observation]) -> bool:
+        """Whether there are enough results for a surrogate."""
+        complete = sum(o.complete_costs is not None for o in observations)
+        in_work = len(observations) + len(self._waiting)
+        return complete >= 2 and in_work >= self._startup and bool(self._tuning)
+
+    def _pick(self, proposals: Iterator[Genotype]) -> Genotype:
+        if self._screen is None or not self._needs_no_training:
+            return super()._pick(proposals)
+        failed = [o.code for o in self._history.observations if o.costs is None]
+        front = self._modeled.without(failed)
+        if not front:
+            return super()._pick(proposals)
+        # Those that are far from one another come first, should the budget be small.
+        for code in (front[i] for i in _spread(len(front))):
+            if not self._history.knows(code):
+                return self._history.decode(code)
+        raise Exhausted(f"all {len(front)} on the front of what is modeled have been asked for")
 
     @functools.cached_property
     def _first(self) -> list[Code]:
@@ -255,7 +317,7 @@ class GuidedStrategy(BaseStrategy):
 
     def _worth(self, codes: Sequence[Code]) -> Array:
         """Known costs, and capacity as a benefit: (codes, criteria), lower is better."""
-        costs = self._screened_costs(codes)
+        costs = self._comparable_costs(codes)
         costs = costs[:, np.isfinite(costs).all(axis=0)]
         names, wanted = self._known.names, {objective.metric for objective in self._objectives}
         values = self._known.values(codes)
@@ -267,6 +329,31 @@ class GuidedStrategy(BaseStrategy):
         self, observations: list[Observation], rng: random.Random
     ) -> tuple[list[Code], Array]:
         """Candidates, and what each is expected to gain."""
+        state = self._history.told, self._history.pending
+        if self._expected.state == state:
+            rng.setstate(self._expected.random_state)
+            return self._expected.pool, self._expected.gains
+        found = self._newly_scored(observations, rng)
+        self._expected = _Expected(state, rng.getstate(), *found)
+        return found[:2]
+
+    def expected_improvement(self) -> float | None:
+        """The hypervolume that the next ask is expected to add, as a share of the present one.
+
+        Costs are scaled to the range that was told, and the reference point lies a tenth of it
+        beyond the worst. None while there are too few results, and where nothing is trained.
+        """
+        observations = self._history.observations
+        if not self._has_learned(observations) or (
+            self._screen is not None and self._needs_no_training
+        ):
+            return None
+        self._scored(observations, self._generator("ask"))
+        return self._expected.share
+
+    def _newly_scored(
+        self, observations: list[Observation], rng: random.Random
+    ) -> tuple[list[Code], Array, float | None]:
         generator = np.random.default_rng(rng.getrandbits(64))
         evidence = self._evidence(observations)
         proposals = itertools.islice(self._base_proposals(rng), self._proposals)
@@ -278,10 +365,12 @@ class GuidedStrategy(BaseStrategy):
         )
         pool = [c for c in pool if not self._history.knows(c) and self._known(c).violation == 0]
         if not pool:
-            return [], np.zeros(0)
+            return [], np.zeros(0), 0.0
         pending, candidates = self._beliefs(evidence, pool)
-        gains = candidates.chance * self._improvement(evidence, pending, candidates)
-        return pool, self._looked_closer(evidence, pool, _over_largest(gains))
+        gains, volume = self._improvement(evidence, pending, candidates)
+        gains = candidates.chance * gains
+        share = float(gains.max()) / volume if volume else None
+        return pool, self._looked_closer(evidence, pool, _over_largest(gains)), share
 
     def _looked_closer(self, evidence: Evidence, codes: Sequence[Code], gains: Array) -> Array:
         """The gains, those of the best anew with proxies where these help; they stay the best."""
@@ -290,8 +379,9 @@ class GuidedStrategy(BaseStrategy):
             return gains
         best = np.argsort(-gains, kind="stable")[:LOOKED_AT]
         pending, found = self._beliefs(evidence, [codes[i] for i in best], model)
+        improvement, _ = self._improvement(evidence, pending, found)
         gains = gains.copy()
-        gains[best] = 1 + _over_largest(found.chance * self._improvement(evidence, pending, found))
+        gains[best] = 1 + _over_largest(found.chance * improvement)
         return gains
 
     def _capacity(self, codes: Sequence[Code]) -> Array | None:
@@ -324,17 +414,23 @@ class GuidedStrategy(BaseStrategy):
             self._screened_costs([*waiting, *codes]),
         )
 
-    def _improvement(self, evidence: Evidence, pending: Beliefs, candidates: Beliefs) -> Array:
-        """(candidates,), expected; equal for all as long as nothing feasible is known."""
+    def _improvement(
+        self, evidence: Evidence, pending: Beliefs, candidates: Beliefs
+    ) -> tuple[Array, float]:
+        """(candidates,), expected, and the present hypervolume.
+
+        As long as nothing feasible is known they are equal for all, and it is 0.
+        """
         feasible = evidence.scaled(evidence.costs[evidence.feasible])
         if not len(feasible):
-            return np.ones(len(candidates.chance))
+            return np.ones(len(candidates.chance)), 0.0
         believed = np.column_stack([belief.median for belief in pending.costs])
         front = np.vstack([feasible, believed[pending.chance > 0.5]])
         worst = [1.0 if b.deviation.any() else max(1.0, b.mean.max()) for b in candidates.costs]
         reference = np.array(worst) + BEYOND
-        zones = boxes(front[nondominated(front)], reference)
-        return expected_improvement(candidates.costs, zones)
+        front = front[nondominated(front)]
+        volume = hypervolume([*map(tuple, front.tolist())], tuple(reference.tolist()))
+        return expected_improvement(candidates.costs, boxes(front, reference)), volume
 
     def expected_costs(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
         """What their costs are believed to be, one an objective, by all results together.

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+import math
 
 from rich.console import Console
 
 from experiments.progress import ROWS, ProgressRecorder
+from nas.budget import Budget
 from nas.protocols import Ask, Progress
 from tests.experiments.builders import ACCURACY, LATENCY, trial
 
@@ -22,14 +24,17 @@ class Time:
 
 
 def recorder(
-    terminal: bool = False, minutes: float | None = None, trials: int = 10, **more: object
+    terminal: bool = False,
+    minutes: float = math.inf,
+    trials: int | None = 10,
+    epochs: int | None = None,
+    **more: object,
 ) -> tuple[ProgressRecorder, io.StringIO, Time]:
     text, clock = io.StringIO(), Time()
     console = Console(file=text, width=100, force_terminal=terminal)
     made = ProgressRecorder(
         [ACCURACY, LATENCY],
-        trials,
-        minutes,
+        Budget(trials, minutes, epochs=epochs),
         console=console,
         clock=clock,
         **more,  # type: ignore[arg-type]
@@ -129,3 +134,38 @@ def test_the_live_view_is_gone_after_an_error() -> None:
     # A second one could not start if the first still had the terminal.
     with shown:
         pass
+
+
+def test_a_budget_of_epochs() -> None:
+    shown, text, clock = recorder(trials=None, epochs=100)
+    with shown:
+        shown.started(ASK, Progress(running=1))
+        shown.finished(trial(0, 0.9, 0.1), Progress(done=1, epochs=20, elapsed_s=10.0))
+    assert text.getvalue().endswith("[1 trials, 20/100 epochs, front 0, 10 s, 40 s left]\n")
+    assert shown.share() == 0.2
+
+
+def test_says_what_the_strategy_notes_and_that_it_is_screening() -> None:
+    shown, text, _ = recorder()
+    with shown:
+        shown.noted("it learns from [choices] alone")
+        for _ in range(10):
+            shown.screening(50)
+        shown.started(ASK, Progress(running=1))
+        for _ in range(10):
+            shown.screening(50)
+    assert text.getvalue().splitlines() == [
+        "nas: note: it learns from [choices] alone",
+        "nas: screening candidates before the next one is trained ...",
+    ]
+
+
+def test_a_terminal_counts_what_is_screened_until_a_candidate_goes_to_work() -> None:
+    shown, _, _ = recorder(terminal=True)
+    with shown:
+        shown.screening(50)
+        assert "screening" not in shown.summary()
+        shown.screening(550)
+        assert shown.summary().endswith("screening candidates (600)")
+        shown.started(ASK, Progress(running=1))
+        assert "screening" not in shown.summary()

@@ -97,7 +97,7 @@ class InlineExecutor:
         try:
             return [JobDone(job_id, job.call(), seconds=10.0)]
         except CandidateError as error:
-            return [JobDone(job_id, None, str(error), 10.0)]
+            return [JobDone(job_id, None, str(error), 10.0, error.epochs)]
 
     def close(self):
         self.queue.clear()

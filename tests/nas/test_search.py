@@ -1,8 +1,18 @@
+from dataclasses import replace
+
 import pytest
 
 import strategies
 from nas.objectives import Constraint, Objective
-from nas.search import Budget, Provenance, Readings, SearchError, StageResult, search
+from nas.search import (
+    Budget,
+    CandidateError,
+    Provenance,
+    Readings,
+    SearchError,
+    StageResult,
+    search,
+)
 from tests.nas.fakes import (
     CHOICES,
     FakePipeline,
@@ -286,7 +296,9 @@ class Stopping(FakePipeline):
         if candidate.genotype["x"] < 3:
             return StageResult(Readings(), curve={"accuracy": (0.1, 0.2), "loss": (2.0, 1.0)})
         return StageResult(
-            Readings({"estimated_accuracy": 0.9}), None, {"accuracy": (0.1,)}, "stopped: no hope"
+            Readings({"estimated_accuracy": 0.9}),
+            curve={"accuracy": (0.1,)},
+            stopped="stopped: no hope",
         )
 
 
@@ -317,3 +329,107 @@ def test_a_search_with_stops_goes_on_by_replay(moment):
     assert {t.number: t.status for t in other["ledger"].told()} == {
         t.number: t.status for t in parts["ledger"].told()
     }
+
+
+# -- training epochs --
+
+
+class Trained(FakePipeline):
+    """A training takes 12 epochs, a failing one breaks off after 3; scoring fine-tunes for 2."""
+
+    def _train(self, candidate):
+        try:
+            return replace(super()._train(candidate), epochs=12)
+        except CandidateError as error:
+            error.epochs = 3
+            raise
+
+    def _score(self, candidate):
+        ratio = candidate.genotype["prune.ratio"]
+        return replace(super()._score(candidate), epochs=2 if ratio else 0)
+
+
+def epochs_of(outcome):
+    return outcome.progress.epochs
+
+
+def test_epochs_are_counted_as_they_were_run_and_shared_ones_once():
+    outcome, parts = run(pipeline=Trained(failing={2}), budget=8)
+    # Two networks with two variants each, and one that fails twice.
+    assert epochs_of(outcome) == 3 * 12 + 3 * 2 + 2 * 3
+    told = sorted(parts["ledger"].told(), key=lambda trial: trial.number)
+    assert [sum(t.epochs.values()) for t in told] == [12, 14, 12, 14, 3, 3, 12, 14]
+    again, _ = run(pipeline=Trained(), ledger=parts["ledger"], strategy=InOrder(), budget=8)
+    assert epochs_of(again) == epochs_of(outcome)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_budget_of_epochs_is_exceeded_by_less_than_one_candidate(workers):
+    budget = Budget(epochs=60, epochs_each=14)
+    outcome, parts = run(pipeline=Trained(), budget=budget, executor=InlineExecutor(workers))
+    assert outcome.reason == "epochs"
+    assert 60 <= epochs_of(outcome) < 74
+    assert outcome.progress.scored == 9  # four networks, and a fifth of which one variant was left
+    again, more = run(pipeline=Trained(), budget=budget, ledger=parts["ledger"])
+    assert (again.reason, again.progress.scored) == ("epochs", 9)
+    assert more["evaluate"].trained == []
+    larger = Budget(epochs=80, epochs_each=14)
+    further, _ = run(pipeline=Trained(), budget=larger, ledger=parts["ledger"])
+    assert 80 <= epochs_of(further) < 94
+
+
+# -- expected improvement --
+
+
+class Expecting(InOrder):
+    """Expects less from result to result, and nothing can be said before the second."""
+
+    def expected_improvement(self):
+        told = len(self.tells)
+        return None if told < 2 else 0.6 / told
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_it_ends_when_little_is_expected_of_another_minute(workers):
+    # The clock of the executor makes a candidate take 20 s at one worker: three in a minute.
+    executor = InlineExecutor(workers)
+    budget = Budget(trials=20, improvement_per_minute=0.25)
+    outcome, parts = run(strategy=Expecting(), budget=budget, executor=executor)
+    assert outcome.reason == "improvement"
+    assert "of the hypervolume is expected of a minute, less than 0.25" in outcome.detail
+    assert 5 <= outcome.progress.scored < 20
+    again, more = run(strategy=Expecting(), budget=budget, ledger=parts["ledger"])
+    assert (again.reason, again.detail) == (outcome.reason, outcome.detail)
+    assert more["evaluate"].trained == []
+    assert again.progress.scored == outcome.progress.scored
+
+
+def test_a_strategy_that_expects_nothing_is_refused():
+    with pytest.raises(ValueError, match="needs a strategy that says what it expects"):
+        run(budget=Budget(trials=3, improvement_per_minute=0.1))
+
+
+# -- notes --
+
+
+class Listener(ListRecorder):
+    def noted(self, line):
+        self.heard.append(("noted", line))
+
+
+def test_recorders_hear_what_the_strategy_notes_once_and_before_the_first_candidate():
+    ledger = MemoryLedger()
+    listener, strategy = Listener(ledger), InOrder()
+    strategy.notes = ("it has no list", "it is late")
+    outcome, _ = run(strategy=strategy, ledger=ledger, recorders=[listener, ListRecorder(ledger)])
+    assert listener.heard[:2] == [("noted", "it has no list"), ("noted", "it is late")]
+    assert sum(what == "noted" for what, *_ in listener.heard) == 2
+    assert outcome.notes == strategy.notes
+
+
+def test_where_nothing_is_asked_for_nothing_is_noted():
+    _, parts = run(budget=3)
+    strategy = InOrder()
+    strategy.notes = ("it took long to say this",)
+    outcome, _ = run(strategy=strategy, ledger=parts["ledger"], budget=3)
+    assert outcome.notes == ()

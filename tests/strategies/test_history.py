@@ -51,7 +51,9 @@ def test_repeated_results_are_averaged_where_they_are_known(history: History) ->
     assert history.told == 5
 
 
-@pytest.mark.parametrize("cost", [None, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "cost", [None, math.nan, math.inf, -math.inf, 1e308, -1e101, 10**400, -(10**400)]
+)
 def test_a_cost_that_is_not_finite_is_unknown(history: History, cost: float | None) -> None:
     observation = history.tell(PLAIN, (cost, 1.0), 0.0)
     assert observation.costs == (None, 1.0)
@@ -122,3 +124,9 @@ def test_scaled_costs_forget_unit_and_zero(factor: float, shift: float) -> None:
 def test_numbers_of_numpy_are_numbers(history: History) -> None:
     observation = history.tell(PLAIN, np.array([0.5, 2], np.float32), np.float64(0.25))  # type: ignore[arg-type]
     assert observation == Observation((0, INACTIVE, 0), (0.5, 2.0), 0.25)
+
+
+@pytest.mark.parametrize(("told", "kept"), [(1e300, 1e100), (10**400, 1e100), (math.inf, math.inf)])
+def test_a_violation_can_be_summed_up(history: History, told: float, kept: float) -> None:
+    assert history.tell(PLAIN, (0.5, 3), told).violation == kept
+    assert history.tell(PLAIN, (0.5, 3), told).violation == kept

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import experiments.commands.watching as watching
+import experiments.ending as ending
 from experiments.commands.watching import watch
 from experiments.experiment import MakeRecorder, Result
 from experiments.fronts import NothingFound
@@ -90,13 +91,16 @@ def test_a_search_ends_with_the_front_the_link_and_what_to_do_next(
 def test_it_says_what_the_strategy_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     def start(makers: Sequence[MakeRecorder]) -> Result:
         for make in makers:
-            make(run)
+            recorder = make(run)
+            if hasattr(recorder, "noted"):
+                recorder.noted("it is late")
         return Result(run, Outcome("exhausted", DONE, "all have been asked for", ("it is late",)))
 
     assert watch(run.config, start) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0].endswith("there is nothing left to try: all have been asked for")
-    assert out[1] == "Note: it is late"
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].endswith("there is nothing left to try: all have been asked for")
+    assert "nas: note: it is late" in err.splitlines()
+    assert "it is late" not in out
 
 
 def test_ctrl_c_says_how_to_go_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,4 +165,4 @@ def test_every_reason_to_end_has_words() -> None:
     import nas.search
 
     assert reasons == "Reason"
-    assert set(get_args(nas.search.Reason)) == set(watching.ENDED)
+    assert set(get_args(nas.search.Reason)) == set(ending.ENDED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -39,6 +40,15 @@ def guided(
     made = strategies.create("guided", choices, objectives, seed, screen, bounds, **options)
     assert isinstance(made, GuidedStrategy)
     return made
+
+
+def all_asked(strategy: GuidedStrategy) -> list[Genotype]:
+    """Until there is nothing left."""
+    asked: list[Genotype] = []
+    with contextlib.suppress(Exhausted):
+        while True:
+            asked.append(strategy.ask())
+    return asked
 
 
 @pytest.mark.parametrize("proposer", ["genetic", "bayesian", "random"])
@@ -211,10 +221,86 @@ def test_where_all_is_known_it_asks_for_the_modeled_front() -> None:
         return dict(zip(("error", "latency_ms.cpu"), toy_costs(genotype), strict=True))
 
     strategy = guided(screen=all_known)
-    assert strategy.notes == (
-        "guided: all objectives are known before training: it searches what is modeled",
-    )
-    assert regret([strategy.ask() for _ in range(60)]) < 0.03
+    (note,) = strategy.notes
+    assert "nothing is trained to search, only the front" in note
+    asked = all_asked(strategy)
+    with pytest.raises(Exhausted, match="on the front of what is modeled have been asked for"):
+        strategy.ask()
+    costs = [toy_costs(genotype) for genotype in asked]
+    assert len(set(costs)) == len(costs) < 200
+    assert regret(asked) < 0.03
+    assert strategy.expected_improvement() is None
+
+
+def test_where_all_is_known_failures_are_replaced_and_a_replay_asks_the_same() -> None:
+    def all_known(genotype: Genotype) -> dict[str, float]:
+        width, kind = float(genotype.get("width", 4)), genotype["kind"]
+        return {"error": 1.0 / width, "latency_ms.cpu": width + (kind == "inverted")}
+
+    live = guided(TINY, screen=all_known)
+    first = all_asked(live)
+    assert sorted(all_known(g)["error"] for g in first) == [1 / 16, 1 / 8, 1 / 4]
+    failed = next(genotype for genotype in first if genotype.get("width") == 8)
+    live.tell(failed, None)
+    (other,) = all_asked(live)
+    assert other.get("width") == 8
+    again = guided(TINY, screen=all_known)
+    again.tell(failed, None)
+    for genotype in first:
+        again.pending(genotype)
+    assert all_asked(again) == [other]
+
+
+def test_a_constraint_that_has_to_be_trained_for_is_no_search_of_models() -> None:
+    def known(genotype: Genotype) -> dict[str, float]:
+        return {"latency_ms.cpu": toy_costs(genotype)[1]}
+
+    strategy = guided(screen=known, objectives=OBJECTIVES[1:], constraints=["error <= 0.2"])
+    assert strategy.notes == ()
+
+    def violation(genotype: Genotype) -> float:
+        return max(0.0, toy_costs(genotype)[0] - 0.2)
+
+    asked = play(strategy, 40, lambda g: toy_costs(g)[1:], violation)
+    assert any(violation(genotype) == 0 for genotype in asked)
+
+
+def test_the_front_of_models_heeds_a_constraint_that_few_meet() -> None:
+    def all_known(genotype: Genotype) -> dict[str, float]:
+        return dict(zip(("error", "latency_ms.cpu"), toy_costs(genotype), strict=True))
+
+    strategy = guided(screen=all_known, constraints=["latency_ms.cpu <= 2.33"])
+    asked = all_asked(strategy)
+    assert asked
+    assert all(toy_costs(genotype)[1] <= 2.33 for genotype in asked)
+
+
+def test_says_how_much_the_next_ask_is_expected_to_add() -> None:
+    strategy, shares = guided(), []
+    for _ in range(40):
+        shares.append(strategy.expected_improvement())
+        again = strategy.expected_improvement()
+        assert again == shares[-1]
+        genotype = strategy.ask()
+        strategy.tell(genotype, toy_costs(genotype))
+    known = [share for share in shares if share is not None]
+    assert shares[:10] == [None] * 10
+    assert all(0 <= share < 1 for share in known)
+    assert sum(known[-5:]) < 0.2 * sum(known[:5])
+
+
+def test_saying_what_is_expected_changes_no_ask() -> None:
+    asked = []
+    for is_asked in (True, False):
+        strategy = guided(pool=100)
+        found = []
+        for _ in range(16):
+            if is_asked:
+                strategy.expected_improvement()
+            found.append(strategy.ask())
+            strategy.tell(found[-1], toy_costs(found[-1]))
+        asked.append(found)
+    assert asked[0] == asked[1]
 
 
 def test_a_small_space_is_tried_out_whatever_is_known() -> None:
@@ -273,3 +359,24 @@ def test_many_results_take_a_subset() -> None:
         strategy.tell(genotype, toy_costs(genotype))
 
     assert toy_costs(strategy.ask())[0] < 0.2
+
+
+# In whatever unit
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1024.0, 0.0), (1.0, 64.0), (7.0, -30.0)])
+def test_asks_the_same_of_a_screened_objective_in_another_unit(factor: float, shift: float) -> None:
+    def evaluate(genotype: Genotype, factor: float, shift: float) -> tuple[float, float]:
+        error, latency_ms = toy_costs(genotype)
+        return error, factor * latency_ms + shift
+
+    def asked(factor: float, shift: float) -> list[dict[str, Any]]:
+        def known(genotype: Genotype) -> dict[str, float]:
+            latency_ms = toy_costs(genotype)[1]
+            costs = {"latency_ms.cpu": factor * latency_ms + shift}
+            return {**costs, "macs": latency_ms**1.2, "params": 1e3 * int(genotype["stem"])}
+
+        costs = functools.partial(evaluate, factor=factor, shift=shift)
+        return [dict(g) for g in play(guided(screen=known), 40, costs)]
+
+    assert asked(factor, shift) == asked(1.0, 0.0)

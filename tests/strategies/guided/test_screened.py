@@ -85,3 +85,23 @@ def test_features_are_of_a_size_whatever_the_unit() -> None:
 def test_no_features_of_nothing() -> None:
     assert Features.of(np.zeros((0, 2)))(np.zeros((3, 2))).shape == (3, 0)
     assert Features.of(np.zeros((5, 0)))(np.zeros((3, 0))).shape == (3, 0)
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(9.0, 0.0), (1.0, -40.0), (50.0, 1e4)])
+def test_the_zero_and_the_unit_of_an_objective_do_not_matter(factor: float, shift: float) -> None:
+    rng = np.random.default_rng(0)
+    sample = np.column_stack([rng.lognormal(0, 1, 300), rng.lognormal(0, 1, 300)])
+    other = np.column_stack([factor * sample[:, 0] + shift, sample[:, 1]])
+    plain, moved = Features.of(sample, [0]), Features.of(other, [0])
+
+    assert plain.columns.tolist() == moved.columns.tolist() == [0, 1]
+    assert moved(other) == pytest.approx(plain(sample), abs=1e-7)
+    # What is far below all of the sample is far away, but not infinitely so.
+    low = np.array([[factor * -1e9 + shift, 1.0]])
+    assert moved(low)[0, 0] == -6.0
+
+
+def test_what_is_beyond_all_measure_is_not_known() -> None:
+    known = Screened(lambda genotype: {"macs": 1e308, "params": 10**400}, [], decode)
+
+    assert np.isnan(known.values([(1,)])).all()
