@@ -187,11 +187,14 @@ class BudgetConfig(Section):
         trials: candidates to score.
         minutes: search time, earlier sessions included; None: no limit.
         rejected: candidates that may be rejected before training; None: ten a trial.
+        confirm: trainings that each point of the front has in the end, the first one included;
+            they come after the search and count neither as trials nor in its minutes.
     """
 
     trials: Count
     minutes: Positive | None = None
     rejected: Annotated[int, Field(ge=0)] | None = None
+    confirm: Annotated[int, Field(ge=1, le=100)] = 1
 
     @property
     def rejected_cap(self) -> int:

@@ -66,7 +66,8 @@ class Result:
         import pandas as pd
 
         rows = [
-            {"trial": t.number, "status": t.status, **t.genotype, **t.metrics} for t in self.trials
+            {"trial": t.number, "status": t.status, "repeat": t.repeat, **t.genotype, **t.metrics}
+            for t in self.trials
         ]
         return pd.DataFrame(rows)
 
@@ -190,7 +191,8 @@ class Experiment:
 
     def _budget(self) -> Budget:
         budget = self.config.budget
-        return Budget(budget.trials, budget.minutes or float("inf"), budget.rejected_cap)
+        minutes = budget.minutes or float("inf")
+        return Budget(budget.trials, minutes, budget.rejected_cap, confirm=budget.confirm)
 
     @contextlib.contextmanager
     def _executor(self, run: Run) -> Iterator[Executor]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from experiments.tables import duration, shown, trial_tables
 from nas.objectives import Objective
 from nas.protocols import Ask, Progress
+from nas.repeats import merged
 from nas.trials import Trial
 
 ROWS = 12
@@ -89,6 +90,8 @@ class ProgressRecorder:
         By the pace since this session began, and not beyond the budget of minutes.
         """
         now, since = self._progress, self._clock() - self._heard
+        if now.confirmed or now.confirming:
+            return None
         elapsed = now.elapsed_s + since
         estimates = [] if self._minutes is None else [60 * self._minutes - elapsed]
         scored = now.scored - self._first.scored
@@ -104,6 +107,9 @@ class ProgressRecorder:
         counts = {"failed": now.failed, "rejected": now.rejected, "stopped": now.stopped}
         parts = [f"{now.scored}/{self._budget} trials", f"front {len(now.front)}"]
         parts += [f"{count} {name}" for name, count in counts.items() if count]
+        if now.confirmed or now.confirming:
+            due = now.confirmed + now.confirming
+            parts.append(f"confirming: {now.confirmed}/{due} trainings")
         parts.append(duration(elapsed))
         if left is not None:
             parts.append(f"{duration(left)} left")
@@ -118,7 +124,8 @@ class ProgressRecorder:
             known = (f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics)
             what = f"{trial.status}: {', '.join(known)}"
         star = " *" if trial.number in self._progress.front else ""
-        return f"trial {trial.number} {what}{star} [{self.summary()}]"
+        again = f" (repeat {trial.repeat} of a genotype)" if trial.repeat else ""
+        return f"trial {trial.number}{again} {what}{star} [{self.summary()}]"
 
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""
@@ -126,7 +133,9 @@ class ProgressRecorder:
         bar = ProgressBar(total=self._budget, completed=min(now.scored, self._budget), width=30)
         head = Table.grid(padding=(0, 1))
         head.add_row(bar, self.summary())
-        front = [self._trials[number] for number in now.front if number in self._trials]
+        together = merged(self._trials.values(), self._objectives)
+        trials = {trial.number: trial for trial in together}
+        front = [trials[number] for number in now.front if number in trials]
         front.sort(key=lambda trial: [o.cost(trial.metrics) or 0.0 for o in self._objectives])
         if not front:
             return head

@@ -189,12 +189,13 @@ class Pipeline(Protocol):
 
 @dataclass(frozen=True)
 class Ask:
-    """An ask as the ledger holds it."""
+    """An ask as the ledger holds it; with a repeat it is no strategy's, see `nas.repeats`."""
 
     number: int
     genotype: Genotype
     training_key: str
     candidate_key: str
+    repeat: int = 0
 
 
 class Ledger(Protocol):
@@ -249,6 +250,8 @@ class Progress:
         elapsed_s: search time, earlier sessions included.
         front: numbers of the trials on the front.
         hypervolume: None until the reference point is fixed.
+        confirmed: further trainings of known genotypes that are over; counted apart.
+        confirming: such trainings in work.
     """
 
     done: int = 0
@@ -260,6 +263,8 @@ class Progress:
     elapsed_s: float = 0.0
     front: tuple[int, ...] = ()
     hypervolume: float | None = None
+    confirmed: int = 0
+    confirming: int = 0
 
     @property
     def scored(self) -> int:

@@ -29,6 +29,7 @@ from nas.protocols import (
     StageResult,
     Strategy,
 )
+from nas.repeats import front_of_means, unconfirmed
 from nas.trials import (
     Artifact,
     Candidate,
@@ -93,18 +94,23 @@ class Budget:
             finished.
         rejected: candidates refused before training, at most; 20 times ``trials`` where None.
         failures: the search is given up when it begins with this many failures in a row.
+        confirm: trainings that each member of the front has in the end, see `nas.repeats`. What
+            goes beyond the first is no part of ``trials`` and ``minutes``.
     """
 
     trials: int
     minutes: float = math.inf
     rejected: int | None = None
     failures: int = 10
+    confirm: int = 1
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"the budget must be at least 1 trial, but got {self.trials}")
         if not self.minutes > 0:
             raise ValueError(f"the budget must be more than 0 minutes, but got {self.minutes}")
+        if self.confirm < 1:
+            raise ValueError(f"confirm must be at least 1 training, but got {self.confirm}")
 
     @property
     def max_rejected(self) -> int:
@@ -139,7 +145,8 @@ def replay(
     for trial in ledger.told():
         _tell(strategy, trial, objectives, constraints)
     for ask in ledger.unfinished():
-        strategy.pending(ask.genotype)
+        if not ask.repeat:
+            strategy.pending(ask.genotype)
 
 
 def _tell(
@@ -166,7 +173,7 @@ class _Board:
         self._costs: list[Costs] = []
         self._counts = {"done": 0, "failed": 0, "rejected": 0, "stopped": 0}
         self.results: dict[str, Trial] = {}
-        self.repeats = 0
+        self.repeats = self._confirmed = 0
 
     def add(self, trial: Trial) -> None:
         """Count a trial; a second time with the same number it is a repeat."""
@@ -174,6 +181,11 @@ class _Board:
             self.repeats += 1
             return
         self.results[trial.candidate_key] = trial
+        if trial.repeat:
+            self._confirmed += 1
+            results = [*self.results.values()]
+            self._archive = front_of_means(results, self._objectives, self._constraints)
+            return
         self._counts[trial.status] += 1
         costs = [objective.cost(trial.metrics) for objective in self._objectives]
         if trial.status != "done" or None in costs:
@@ -190,7 +202,7 @@ class _Board:
         if self._ledger.reference_point is None and self._costs:
             self._ledger.fix_reference_point(reference_point(self._costs))
 
-    def progress(self, running: int, elapsed_s: float) -> Progress:
+    def progress(self, running: int, elapsed_s: float, confirming: int = 0) -> Progress:
         """Where the search stands."""
         front, reference = self._archive.front, self._ledger.reference_point
         return Progress(
@@ -200,6 +212,8 @@ class _Board:
             elapsed_s=elapsed_s,
             front=tuple(front),
             hypervolume=None if reference is None else hypervolume([*front.values()], reference),
+            confirmed=self._confirmed,
+            confirming=confirming,
         )
 
     def all_failed(self, limit: int) -> bool:
@@ -231,6 +245,7 @@ class _Work:
             artifact=self.candidate.artifact if status == "done" else None,
             error=error,
             seconds=self.seconds,
+            repeat=ask.repeat,
         )
 
 
@@ -317,6 +332,8 @@ class _Search:
         self._dispatcher = _Dispatcher(pipeline.stages, executor, self._broken)
         self._board = _Board(self._objectives, self._constraints, ledger)
         self._began, self._detail = clock() - ledger.elapsed_s(), ""
+        self._reason: Reason | None = None
+        self._ended: float | None = None
 
     def run(self) -> Outcome:
         replay(self._strategy, self._ledger, self._objectives, self._constraints)
@@ -325,13 +342,24 @@ class _Search:
         for ask in self._ledger.unfinished():
             self._start(ask)
         while True:
-            reason = self._fill()
-            if reason is not None and not self._dispatcher.works:
+            reason = self._reason or self._fill()
+            works = self._dispatcher.works.values()
+            if reason is not None and self._ended is None and all(w.ask.repeat for w in works):
+                self._reason, self._ended = reason, self._clock()
+            if reason is not None and not works and not self._confirm():
                 self._board.fix_reference_point()
                 notes = tuple(getattr(self._strategy, "notes", ()))
                 return Outcome(reason, self._progress(), self._detail, notes)
             for trial in self._dispatcher.wait(timeout_s=1.0):
                 self._finish(trial)
+
+    def _confirm(self) -> bool:
+        """Begin the repeats that are due once the search is over; whether there are any."""
+        trials = [*self._board.results.values()]
+        due = unconfirmed(trials, self._objectives, self._constraints, self._budget.confirm)
+        for genotype, repeat in due:
+            self._ask(self._pipeline.candidate(genotype, repeat))
+        return bool(due)
 
     def _fill(self) -> Reason | None:
         """Ask until all workers are busy; returns why there is nothing more to ask for."""
@@ -358,7 +386,7 @@ class _Search:
             raise SearchError(
                 f"all of the first {progress.failed} candidates failed; the last one: {last.error}"
             )
-        if progress.scored + progress.running >= self._budget.trials:
+        if progress.scored + progress.running - progress.confirming >= self._budget.trials:
             return "trials"
         if progress.elapsed_s >= 60 * self._budget.minutes:
             return "minutes"
@@ -375,14 +403,17 @@ class _Search:
             self._board.add(known)
             _tell(self._strategy, known, self._objectives, self._constraints)
             return
-        ask = Ask(
-            self._ledger.next_number(), genotype, candidate.training_key, candidate.candidate_key
-        )
+        self._ask(candidate)
+
+    def _ask(self, candidate: Candidate) -> None:
+        keys = candidate.training_key, candidate.candidate_key
+        number = self._ledger.next_number()
+        ask = Ask(number, candidate.genotype, *keys, candidate.repeat)
         self._ledger.asked(ask)
         self._start(ask)
 
     def _start(self, ask: Ask) -> None:
-        work = _Work(ask, self._pipeline.candidate(ask.genotype), Readings())
+        work = _Work(ask, self._pipeline.candidate(ask.genotype, ask.repeat), Readings())
         began = self._clock()
         try:
             work.readings = self._pipeline.screen(work.candidate)
@@ -409,14 +440,20 @@ class _Search:
         return f"violates {broken} with a probability above {100 * broken.reject_above:g} %"
 
     def _finish(self, trial: Trial) -> None:
-        self._ledger.done(trial, self._clock() - self._began)
+        self._ledger.done(trial, self._elapsed_s())
         _tell(self._strategy, trial, self._objectives, self._constraints)
         self._board.add(trial)
         for recorder in self._recorders:
             recorder.finished(trial, self._progress())
 
     def _progress(self) -> Progress:
-        return self._board.progress(len(self._dispatcher.works), self._clock() - self._began)
+        works = self._dispatcher.works
+        confirming = sum(work.ask.repeat > 0 for work in works.values())
+        return self._board.progress(len(works), self._elapsed_s(), confirming)
+
+    def _elapsed_s(self) -> float:
+        """Search time; confirming is no part of it."""
+        return (self._clock() if self._ended is None else self._ended) - self._began
 
 
 def search(

@@ -190,6 +190,7 @@ class Trial:
         artifact: the packed file, of done trials.
         error: one line, of failed and rejected trials.
         seconds: wall time by stage.
+        repeat: 0, or the number of an independent repetition, see `nas.repeats`.
     """
 
     number: int
@@ -202,6 +203,7 @@ class Trial:
     artifact: Artifact | None = None
     error: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    repeat: int = 0
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):

@@ -60,7 +60,8 @@ class _Facts:
             trials: list[Trial] = ledger.trials()
             self.elapsed_s, self.repeats = ledger.elapsed_s(), ledger.repeats()
             self.running, reference = len(ledger.unfinished()), ledger.reference_point
-        self.counts = Counter(trial.status for trial in trials)
+        self.counts = Counter(trial.status for trial in trials if not trial.repeat)
+        self.confirmed = sum(trial.repeat > 0 for trial in trials)
         self.scored = self.counts["done"] + self.counts["failed"] + self.counts["stopped"]
         self.front = front_trials(trials, objectives, constraints)
         self.last_error = next((t.error for t in trials[::-1] if t.status == "failed"), "")
@@ -91,5 +92,7 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "time", f"{duration(facts.elapsed_s)}{limit}"
     volume = "" if facts.hypervolume is None else f", hypervolume {shown(facts.hypervolume)}"
     yield "front", f"{len(facts.front)} points{volume}"
+    if facts.confirmed:
+        yield "confirmed", f"by {facts.confirmed} further trainings, which are no part of the above"
     if facts.last_error:
         yield "last error", facts.last_error

@@ -20,6 +20,7 @@ from experiments.runs import Run
 from experiments.tables import duration
 from experiments.tracking import is_server
 from nas.protocols import Recorder
+from nas.trials import Trial
 
 FAILED = 1
 ENDED = {
@@ -132,11 +133,24 @@ def watch(config: ExperimentConfig, start: Start) -> int:
     return FINE
 
 
+def _confirmed(trials: Sequence[Trial]) -> str:
+    """What went into further trainings of known candidates, apart from the budget."""
+    again = [trial for trial in trials if trial.repeat]
+    candidates = len({tuple(sorted(trial.genotype.items())) for trial in again})
+    work_s = sum(sum(trial.seconds.values()) for trial in again)
+    return (
+        f"{len(again)} further trainings confirm {candidates} candidates, beside the budget: "
+        f"{duration(work_s)} of work"
+    )
+
+
 def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     output, run, progress = Output(), result.run, result.outcome.progress
     why, time = ENDED[result.outcome.reason], duration(progress.elapsed_s)
     why += f": {result.outcome.detail}" if result.outcome.detail else ""
     output.line(f"{progress.scored} trials in {time}, {progress.repeats} repeats: {why}")
+    if progress.confirmed:
+        output.line(_confirmed(result.trials))
     for note in result.outcome.notes:
         output.line(f"Note: {note}")
     front = run_front(run)
