@@ -20,6 +20,7 @@ from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
 from experiments.tracking import tracking_uri
+from experiments.transfer import FILE, Transfer, kept_transfer, read_transfer
 from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
 from nas.search import Budget, Outcome, SearchError, search
@@ -85,14 +86,21 @@ class Experiment:
     Args:
         config: what to search.
         where: the folder of all runs; None: ``NAS_HOME``, else ``./nas-runs``.
+        resumed: the run to go on with, whose earlier results are those of another search.
 
     Raises:
         ConfigError: when a part of the configuration cannot be used. Nothing is written then.
     """
 
-    def __init__(self, config: ExperimentConfig, where: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        where: str | Path | None = None,
+        resumed: Run | None = None,
+    ) -> None:
         self.config, self._home = config, home(where)
         self._parts = Parts.of(config)
+        self._transfer = self._earlier() if resumed is None else kept_transfer(resumed)
         if config.tracking.enabled:
             _check_tracking(config)
         # Made once for its complaints; each run makes its own.
@@ -115,6 +123,16 @@ class Experiment:
             place = locate(name_or_path, overrides, error.path)
             raise ConfigError(f"{place}: {error}") from error
 
+    def _earlier(self) -> Transfer | None:
+        parts = self._parts
+        return read_transfer(self.config, self._home, [*parts.choices], parts.identity)
+
+    @property
+    def beginning(self) -> str:
+        """What it begins with, one line; empty for nothing."""
+        known = self._transfer
+        return "" if known is None else known.line(self._parts.task.data_hash)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What the strategy says about how it will search, one line each; it may screen for it."""
@@ -132,7 +150,8 @@ class Experiment:
             SearchError: when no candidate comes through.
             KeyboardInterrupt: as it comes; `resume` goes on from there.
         """
-        return self._follow(create_run(self._home, self.config), make_recorders)
+        files = {} if self._transfer is None else {FILE: self._transfer.to_json()}
+        return self._follow(create_run(self._home, self.config, files), make_recorders)
 
     @classmethod
     def resume(
@@ -149,7 +168,7 @@ class Experiment:
         """
         config = load_config(run.path / "config.yaml", overrides)
         _check_unchanged(run.config, config)
-        return cls(config, run.home)._follow(run, make_recorders)
+        return cls(config, run.home, run)._follow(run, make_recorders)
 
     def _follow(self, run: Run, make_recorders: Sequence[MakeRecorder] | None) -> Result:
         """Run, with MLflow beside it where nothing else is wished for."""
@@ -176,7 +195,10 @@ class Experiment:
     def _strategy(self, pipeline: CandidatePipeline) -> Strategy:
         config = self.config
         try:
-            strategies.check_options(config.strategy.kind, config.strategy.options)
+            options = dict(config.strategy.options)
+            strategies.check_options(config.strategy.kind, options)
+            if self._transfer is not None:
+                options["prior"] = self._transfer.results
             return strategies.create(
                 config.strategy.kind,
                 self._parts.choices,
@@ -184,7 +206,7 @@ class Experiment:
                 config.seed,
                 screen=pipeline.known if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
-                **config.strategy.options,
+                **options,
             )
         except ValueError as error:
             raise ConfigError(f"strategy: {error}", ("strategy",)) from error

@@ -17,6 +17,8 @@ def run(name: str, overrides: Sequence[str]) -> int:
         ConfigError: before anything is written.
     """
     experiment = Experiment.from_yaml(name, overrides)
+    if experiment.beginning:
+        click.echo(f"nas: {experiment.beginning}", err=True)
     for note in experiment.notes:
         click.echo(f"nas: warning: {note}", err=True)
     return watch(experiment.config, experiment.run)
