@@ -1,7 +1,7 @@
 """What earlier results are worth to a search: regret with and without them.
 
-    python -m benchmarks.transfer --data DIR [--seeds 3] [--first-seed 0] [--earlier 50] [--budget 50]
-        [--proposer genetic] [--pairs macro:generic-cpu>macro:tpu-v5e,...]
+    python -m benchmarks.transfer --data DIR [--seeds 3] [--first-seed 0] [--earlier 50]
+        [--budget 50] [--proposer genetic] [--pairs macro:generic-cpu>macro:tpu-v5e,...]
 
 Each pair ``SOURCE>TARGET`` names two tasks of one table (see search_tasks.py). The source is
 searched by guided search with so many trainings, and its results are handed to a search of the

@@ -40,8 +40,8 @@ def checked(earlier: Earlier, history: History, objectives: int) -> tuple[Rows, 
     """
     known = History(history.choices, objectives)
     try:
-        for genotype, costs in earlier:
-            known.tell(genotype, costs, 0.0)
+        for genotype, told in earlier:
+            known.tell(genotype, told, 0.0)
     except (ValueError, TypeError) as error:
         raise ValueError(f"prior: {error}") from None
     seen = known.observations
@@ -65,8 +65,10 @@ class Prior:
         self._place = place
         self._processes: list[Process] = []
         unknown = ~np.isfinite(screened).all(axis=0)
-        self.objectives = [
-            j for j in np.flatnonzero(unknown) if _is_of_use(costs[:, j], np.isfinite(costs[:, j]))
+        self.objectives: list[int] = [
+            int(j)
+            for j in np.flatnonzero(unknown)
+            if _is_of_use(costs[:, j], np.isfinite(costs[:, j]))
         ]
         both = np.where(np.isfinite(costs), costs, screened)
         nothing = np.zeros(len(codes))

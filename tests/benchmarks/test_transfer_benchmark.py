@@ -34,13 +34,26 @@ def test_the_deviation_of_a_training_is_that_of_the_table(folder: Path) -> None:
         repeat_deviation(folder.parent / "nothing")
 
 
-def test_confirming_tells_less_lucky_numbers(folder: Path) -> None:
+def test_without_noise_a_second_look_changes_nothing(folder: Path) -> None:
     (task,) = load_tasks(folder, ["macro:flops"])
-    rows = confirmation.run(task, 0.02, seed=0, budget=14, times=3)
+    rows = confirmation.run(task, 0.0, seed=0, budget=12, times=2)
     found = {row["way"]: row for row in rows}
-    assert found["members"]["more"] <= found["confirm"]["more"]
-    assert found["confirm"]["promise"] < found["single"]["promise"]
-    assert found["longer"]["more"] == found["confirm"]["more"] > 0
+    for way in ("single", "members", "confirm", "longer"):
+        assert found[way]["promise"] == pytest.approx(0, abs=1e-9)
+    assert found["confirm"]["regret"] == pytest.approx(found["single"]["regret"])
+    assert found["longer"]["more"] == found["confirm"]["more"] == found["members"]["more"] > 0
+
+
+def test_a_promise_is_what_is_stated_above_the_truth(folder: Path) -> None:
+    (task,) = load_tasks(folder, ["macro:flops"])
+    searched = confirmation.Searched(task, 0.02, seed=0)
+    genotype = genotype_of("01201201")
+    for repeat in range(3):
+        searched.train(genotype, repeat)
+    accuracies = [trial.metrics["accuracy"] for trial in searched.trials]
+    assert len(set(accuracies)) == 3
+    _, promise = searched.worth(searched.told())
+    assert promise == pytest.approx(100 * (np.mean(accuracies) + task.scored(genotype)[0]))
 
 
 def test_the_made_up_task_goes_together_with_the_real_one(folder: Path) -> None:
@@ -60,7 +73,7 @@ def test_what_is_handed_over(folder: Path) -> None:
 
 
 def test_each_way_is_searched(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--seeds", "1", "--earlier", "10", "--budget", "12"]
+    options = ["--seeds", "1", "--earlier", "9", "--budget", "11"]
     pairs = ["--pairs", "macro:flops>macro:flops"]
     assert transfer.main(["--data", str(folder), *options, *pairs]) == 0
     printed = capsys.readouterr().out
