@@ -365,7 +365,8 @@ class _Search:
         """Ask until all workers are busy; returns why there is nothing more to ask for."""
         repeats_before, self._detail = self._board.repeats, ""
         # One more than there are workers, so that none idles while another is being measured.
-        while len(self._dispatcher.works) < self._executor.slots() + 1:
+        works = self._dispatcher.works
+        while sum(not w.ask.repeat for w in works.values()) < self._executor.slots() + 1:
             reason = self._spent()
             if reason is not None:
                 return reason
