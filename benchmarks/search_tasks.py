@@ -152,6 +152,20 @@ def _accuracies(file: Path, rows: pd.DataFrame, noisy: bool) -> tuple[Array, Arr
     return values[:, 0], values[:, 1:].mean(axis=1)
 
 
+def repeat_deviation(folder: Path) -> float:
+    """Of the accuracy of repeated trainings of one network of ``macro``, pooled; a share.
+
+    Raises:
+        ValueError: one line, when no table has repeated trainings.
+    """
+    for file in sorted(folder.glob("nasbench_macro_*.csv*")):
+        rows, _ = _read(file)
+        repeats = rows[sorted(name for name in rows if re.fullmatch(r"acc\d+", name))]
+        if repeats.shape[1] > 1:
+            return float(np.sqrt((repeats / 100).var(axis=1, ddof=1).mean()))
+    raise ValueError(f"{folder} has no table with repeated trainings acc1, acc2, ...")
+
+
 def _macro(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     rows, digits = _read(file)
     accuracies = _accuracies(file, rows, noisy)

@@ -50,6 +50,7 @@ class ExperimentConfig(Section):
     space: KindConfig
     compression: CompressionConfig = CompressionConfig()
     strategy: KindConfig = KindConfig(kind="bayesian")
+    transfer: str = ""
     objectives: tuple[ObjectiveConfig, ...] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     devices: dict[Alias, DeviceConfig] = {}
@@ -63,6 +64,15 @@ class ExperimentConfig(Section):
     memory_gb: Positive | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _can_transfer(self) -> ExperimentConfig:
+        if self.transfer and self.strategy.kind != "guided":
+            raise ValueError(
+                "transfer needs the strategy guided, which learns from other searches, "
+                f"but got {self.strategy.kind}"
+            )
+        return self
 
     @field_validator("constraints")
     @classmethod

@@ -233,6 +233,8 @@ class BudgetConfig(Section):
             of the present hypervolume; for strategies that know (guided).
         rejected: candidates that may be rejected before training; None: ten a trial, and 10,000
             without a budget of trials.
+        confirm: trainings that each point of the front has in the end, the first one included;
+            they come after the search and count neither as trials nor in its minutes or epochs.
     """
 
     trials: Count | None = None
@@ -240,6 +242,7 @@ class BudgetConfig(Section):
     epochs: Count | None = None
     improvement_per_minute: Positive | None = None
     rejected: Annotated[int, Field(ge=0)] | None = None
+    confirm: Annotated[int, Field(ge=1, le=100)] = 1
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> BudgetConfig:

@@ -22,6 +22,7 @@ from experiments.remeasuring import remeasure_front
 from experiments.runs import Run, create_run, home
 from experiments.stages import RunFiles
 from experiments.tracking import tracking_uri
+from experiments.transfer import FILE, Transfer, kept_transfer, read_transfer
 from experiments.watched_screen import WatchedScreen
 from nas.keys import digest
 from nas.protocols import Executor, Recorder, Strategy
@@ -69,7 +70,8 @@ class Result:
         import pandas as pd
 
         rows = [
-            {"trial": t.number, "status": t.status, **t.genotype, **t.metrics} for t in self.trials
+            {"trial": t.number, "status": t.status, "repeat": t.repeat, **t.genotype, **t.metrics}
+            for t in self.trials
         ]
         return pd.DataFrame(rows)
 
@@ -87,14 +89,21 @@ class Experiment:
     Args:
         config: what to search.
         where: the folder of all runs; None: ``NAS_HOME``, else ``./nas-runs``.
+        resumed: the run to go on with, whose earlier results are those of another search.
 
     Raises:
         ConfigError: when a part of the configuration cannot be used. Nothing is written then.
     """
 
-    def __init__(self, config: ExperimentConfig, where: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        where: str | Path | None = None,
+        resumed: Run | None = None,
+    ) -> None:
         self.config, self._home = config, home(where)
         self._parts = Parts.of(config)
+        self._transfer = self._earlier() if resumed is None else kept_transfer(resumed)
         if config.tracking.enabled:
             _check_tracking(config)
         # Made once for its complaints; each run makes its own.
@@ -118,6 +127,16 @@ class Experiment:
             place = locate(name_or_path, overrides, error.path)
             raise ConfigError(f"{place}: {error}") from error
 
+    def _earlier(self) -> Transfer | None:
+        parts = self._parts
+        return read_transfer(self.config, self._home, [*parts.choices], parts.identity)
+
+    @property
+    def beginning(self) -> str:
+        """What it begins with, one line; empty for nothing."""
+        known = self._transfer
+        return "" if known is None else known.line(self._parts.task.data_hash)
+
     def run(self, make_recorders: Sequence[MakeRecorder] | None = None) -> Result:
         """Start a new search and see it through.
 
@@ -129,7 +148,8 @@ class Experiment:
             SearchError: when no candidate comes through.
             KeyboardInterrupt: as it comes; `resume` goes on from there.
         """
-        return self._follow(create_run(self._home, self.config), make_recorders)
+        files = {} if self._transfer is None else {FILE: self._transfer.to_json()}
+        return self._follow(create_run(self._home, self.config, files), make_recorders)
 
     @classmethod
     def resume(
@@ -146,7 +166,7 @@ class Experiment:
         """
         config = load_config(run.path / "config.yaml", overrides)
         _check_unchanged(run.config, config)
-        return cls(config, run.home)._follow(run, make_recorders)
+        return cls(config, run.home, run)._follow(run, make_recorders)
 
     def _follow(self, run: Run, make_recorders: Sequence[MakeRecorder] | None) -> Result:
         """Run, with MLflow beside it where nothing else is wished for."""
@@ -180,7 +200,10 @@ class Experiment:
         try:
             if "proxies" in config.strategy.options:
                 raise ValueError("proxies are named in the section of that name")
-            strategies.check_options(config.strategy.kind, config.strategy.options)
+            options = dict(config.strategy.options)
+            strategies.check_options(config.strategy.kind, options)
+            if self._transfer is not None:
+                options["prior"] = self._transfer.results
             return strategies.create(
                 config.strategy.kind,
                 self._parts.choices,
@@ -188,7 +211,7 @@ class Experiment:
                 config.seed,
                 screen=screen if self._parts.screen.is_fast else None,
                 constraints=config.constraints_parsed(),
-                **config.strategy.options,
+                **options,
                 **further,
             )
         except ValueError as error:

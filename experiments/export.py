@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import loading
+from experiments.confirming import confirmed_of, record
 from experiments.fronts import bounds
 from experiments.fronts import pick as pick_trial
 from experiments.model_card import model_card
@@ -29,6 +30,7 @@ from experiments.verification import (
 )
 from experiments.wiring import build_devices, build_task
 from nas.registry import unknown
+from nas.repeats import Confirmed, own
 from nas.trials import Trial
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ def export(
     objectives, constraints = run.config.objectives_parsed(), run.config.constraints_parsed()
     with run.ledger() as ledger:
         trials = ledger.trials()
-    trial = pick_trial(trials, objectives, str(pick), filters, constraints)
+    trial = own(pick_trial(trials, objectives, str(pick), filters, constraints))
+    together = confirmed_of(trial, trials, objectives, constraints)
     _check_target(folder, force)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Within a folder that is there: it may be another file system than its parent.
@@ -96,7 +99,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=beside) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
-        verification = _write(new, run, trial, circuits)
+        verification = _write(new, run, trial, circuits, together)
         _install(new, folder)
     return ExportReport(folder, trial, verification)
 
@@ -139,7 +142,9 @@ def _listed(folder: Path) -> set[str]:
         return set()
 
 
-def _write(folder: Path, run: Run, trial: Trial, circuits: Device | None) -> Verification:
+def _write(
+    folder: Path, run: Run, trial: Trial, circuits: Device | None, together: Confirmed | None
+) -> Verification:
     data, (artifact, outputs, weights) = build_task(run.config), _sources(run, trial)
     _check_data(run, data)
     model, validation = folder / MODEL, data.validation
@@ -166,9 +171,9 @@ def _write(folder: Path, run: Run, trial: Trial, circuits: Device | None) -> Ver
         latencies=latencies,
         warnings=warnings,
     )
-    card = model_card(run, trial, data, verification)
+    card = model_card(run, trial, data, verification, together)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
-    _write_records(folder, run, trial, verification)
+    _write_records(folder, run, trial, verification, together)
     return verification
 
 
@@ -193,9 +198,13 @@ def _sources(run: Run, trial: Trial) -> tuple[Path, Path, Path]:
     return sources
 
 
-def _write_records(folder: Path, run: Run, trial: Trial, verification: Verification) -> None:
+def _write_records(
+    folder: Path, run: Run, trial: Trial, verification: Verification, together: Confirmed | None
+) -> None:
     _write_json(folder / "genotype.json", dict(trial.genotype))
-    _write_json(folder / "metrics.json", _metrics(run, trial, verification))
+    confirmed = {} if together is None else {"confirmed": record(together)}
+    metrics = {**_metrics(run, trial, verification), **confirmed}
+    _write_json(folder / "metrics.json", metrics)
     names = sorted([VERIFICATION, *(path.name for path in folder.iterdir())])
     _write_json(folder / VERIFICATION, {**verification.to_json(), "files": names})
 

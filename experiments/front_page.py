@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from experiments.confirming import confirmed_lines
 from experiments.fronts import knee
 from experiments.pictures import Plot, front_figure, latencies_of, panels_of, to_svg
 from nas.trials import Trial
@@ -95,13 +96,14 @@ def front_html(plot: Plot, ended: str = "") -> str:
     picture = to_svg(front_figure(plot, title=False))
     wanted = ", ".join(f"{o.direction} {o.metric}" for o in front.objectives)
     scored = len(front.trials) + len(plot.others)
+    confirmed = "".join(f" Shown is {escape(line)}." for line in confirmed_lines(front.trials))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(plot.label)}: Pareto front</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(plot.label)}</h1>"
         f"<p>{len(front.trials)} of {scored} scored trials are on the front of: {escape(wanted)}. "
-        f"Point at one to see what it is.{_sentence(ended)}</p>"
+        f"Point at one to see what it is.{confirmed}{_sentence(ended)}</p>"
         f"{picture}<div class=scroll>{_table(plot, best)}</div><div id=tip></div>"
         f'<script type="application/json" id="trials">{_data(plot, best)}</script>'
         f"<script>{_SCRIPT}</script></body></html>\n"

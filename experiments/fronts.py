@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from experiments.confirming import record
 from experiments.second_look import META, widened
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive
 from nas.registry import unknown
+from nas.repeats import Confirmed, merged
 from nas.trials import Trial
 
 if TYPE_CHECKING:
@@ -67,12 +69,14 @@ class Front:
 
 
 def _point(trial: Trial) -> dict[str, Any]:
+    together = {"confirmed": record(trial)} if isinstance(trial, Confirmed) else {}
     return {
         "trial": trial.number,
         "genotype": dict(trial.genotype),
         "metrics": dict(trial.metrics),
         "provenance": {name: p.to_json() for name, p in trial.provenance.items()},
         "artifact_sha256": trial.artifact.sha256 if trial.artifact else None,
+        **together,
     }
 
 
@@ -97,7 +101,8 @@ def front_trials(
     """The trials that are done, meet all bounds and are not dominated by another such one.
 
     Args:
-        trials: in any order; one that is told again counts once.
+        trials: in any order; one that is told again counts once, several trainings of one
+            genotype as their mean, see `nas.repeats.merged`.
         objectives: what the front is taken in.
         constraints: of the search; as in the search, a metric that is not known breaks none.
         filters: bounds set afterwards; a metric that is not known meets none.
@@ -105,8 +110,10 @@ def front_trials(
     Returns:
         Best first by the first objective, then the second, and so on.
     """
-    archive, kept = ParetoArchive(), {trial.number: trial for trial in trials}
-    for trial in kept.values():
+    each = {trial.number: trial for trial in trials}
+    together = merged(each.values(), objectives, constraints)
+    archive, kept = ParetoArchive(), {trial.number: trial for trial in together}
+    for trial in together:
         costs = costs_of(trial, objectives)
         legal = total_violation(tuple(constraints), trial.metrics) == 0.0
         if costs is not None and legal and meets(trial, filters):
@@ -192,7 +199,7 @@ def pick(
         return _by_number(trials, int(how), filters)
     if how not in PICKS:
         raise ValueError(f"pick is one of {', '.join(PICKS)} or a trial's number, but got {how!r}")
-    front = front_trials(done, objectives, constraints, filters)
+    front = front_trials(trials, objectives, constraints, filters)
     if not front:
         raise NothingFound(why_empty(done, objectives, (*constraints, *filters)))
     if how == "knee":

@@ -80,6 +80,7 @@ class SqliteLedger:
             "genotype": dict(ask.genotype),
             "training_key": ask.training_key,
             "candidate_key": ask.candidate_key,
+            "repeat": ask.repeat,
         }
         self._append("asked", ask.number, payload)
 

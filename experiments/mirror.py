@@ -253,6 +253,7 @@ class Mirror:
             "nas.pareto": pareto,
             "nas.status": trial.status,
             "nas.error": trial.error,
+            "nas.repeat": str(trial.repeat) if trial.repeat else "",
             "nas.artifact_sha256": trial.artifact.sha256 if trial.artifact else "",
             "mlflow.user": _user(),
         }
@@ -293,7 +294,7 @@ class Mirror:
         archive = ParetoArchive()
         for step, trial in enumerate(now.trials, start=1):
             costs = costs_of(trial, self._objectives)
-            if costs is not None and meets(trial, self._constraints):
+            if costs is not None and not trial.repeat and meets(trial, self._constraints):
                 archive.add(trial.number, costs)
             if step > after:
                 yield step, trial, hypervolume([*archive.front.values()], reference)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.confirming import confirmed_lines, statement
 from experiments.device_settings import device_settings
 from experiments.fronts import LATENCY, Front, knee
 from experiments.ledger import SqliteLedger
@@ -14,6 +15,7 @@ from experiments.pictures import quality_of
 from experiments.runs import Run
 from experiments.tracking import Point, Store
 from nas.keys import digest
+from nas.repeats import Confirmed
 from nas.trials import Artifact, Trial
 
 
@@ -49,7 +51,10 @@ class FrontWriter:
             if metric in trial.metrics
         ]
         best = knee(front.trials, front.objectives)
-        self._store.log(run_id, points, tags={"nas.knee": str(best.number)})
+        tags = {"nas.knee": str(best.number)}
+        for line in confirmed_lines(front.trials):
+            tags["nas.confirmed"] = line
+        self._store.log(run_id, points, tags=tags)
         if is_known_to_work(self._store.page_version()):
             axes = axes_of(self._store.tags())
             self._store.set_tag(TAG, encode(view_of(axes), int(time.time() * 1000)))
@@ -80,6 +85,8 @@ class FrontWriter:
             "nas.trial": str(best.number),
             "nas.artifact_sha256": artifact.sha256,
         }
+        if isinstance(best, Confirmed):
+            tags["nas.confirmed"] = statement(best)
         name = self._run.config.name
         self._store.register(run_id, name, stored if stored.is_file() else path, tags)
 

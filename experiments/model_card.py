@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from experiments.confirming import statement
 from experiments.fronts import LATENCY
 from nas.trials import Provenance, Trial
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from evaluators.tasks import TaskData
     from experiments.runs import Run
     from experiments.verification import Verification
+    from nas.repeats import Confirmed
 
 _HINTS = {"bfloat16": "bf16", "float16": "f16"}
 UNITS = {
@@ -25,10 +27,24 @@ UNITS = {
 }
 
 
-def model_card(run: Run, trial: Trial, data: TaskData, verification: Verification) -> str:
-    """The card as Markdown."""
+def model_card(
+    run: Run,
+    trial: Trial,
+    data: TaskData,
+    verification: Verification,
+    together: Confirmed | None = None,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        run: that found it.
+        trial: the training that is exported.
+        data: of the task.
+        verification: of the exported files.
+        together: all trainings of its genotype, where there are several.
+    """
     parts = (
-        _head(run, trial, data, verification),
+        _head(run, trial, data, verification, together),
         _use(trial, data),
         _metrics(trial),
         _checks(verification),
@@ -47,7 +63,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield ""
 
 
-def _head(run: Run, trial: Trial, data: TaskData, verification: Verification) -> Iterator[str]:
+def _head(
+    run: Run, trial: Trial, data: TaskData, verification: Verification, together: Confirmed | None
+) -> Iterator[str]:
     artifact = trial.artifact
     yield f"# {data.task.name}: trial {trial.number} of {run.id}"
     yield ""
@@ -57,6 +75,8 @@ def _head(run: Run, trial: Trial, data: TaskData, verification: Verification) ->
             f"Accuracy {test:.4f} on the test split, which no choice was made by; "
             f"{trial.metrics['accuracy']:.4f} on the validation split."
         )
+    if together is not None:
+        yield statement(together)
     if artifact is not None:
         yield f"`model.onnx` ({artifact.dtype}) has SHA-256 `{artifact.sha256}`."
     scored = trial.provenance.get("accuracy")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.fronts import LATENCY, Front, front_trials, knee
 from nas.objectives import Objective
+from nas.repeats import Confirmed, merged
 from nas.trials import Trial
 
 if TYPE_CHECKING:
@@ -90,7 +91,12 @@ def plot_of(
     settings: Mapping[str, str] | None = None,
 ) -> Plot:
     """The plot of a front among all trials of its search, of which the done ones are shown."""
-    members = {trial.number for trial in front.trials}
+    members = {
+        each.number
+        for trial in front.trials
+        for each in (trial.trainings if isinstance(trial, Confirmed) else (trial,))
+    }
+    trials = merged(trials, front.objectives)
     done = {t.number: t for t in trials if t.status == "done" and t.number not in members}
     return Plot(front, tuple(done.values()), name, settings or {})
 

@@ -18,6 +18,7 @@ from experiments.tables import duration, shown, trial_tables
 from nas.budget import Budget
 from nas.objectives import Objective
 from nas.protocols import Ask, Progress
+from nas.repeats import merged
 from nas.trials import Trial
 
 ROWS = 12
@@ -112,6 +113,8 @@ class ProgressRecorder:
         By the pace since this session began, and not beyond the budget of minutes.
         """
         now, since = self._progress, self._clock() - self._heard
+        if now.confirmed or now.confirming:
+            return None
         elapsed, budget = now.elapsed_s + since, self._budget
         estimates = [] if math.isinf(budget.minutes) else [60 * budget.minutes - elapsed]
         limits = (
@@ -142,6 +145,9 @@ class ProgressRecorder:
         parts += [f"{now.epochs}/{epochs} epochs"] if epochs else []
         parts.append(f"front {len(now.front)}")
         parts += [f"{count} {name}" for name, count in counts.items() if count]
+        if now.confirmed or now.confirming:
+            due = now.confirmed + now.confirming
+            parts.append(f"confirming: {now.confirmed}/{due} trainings")
         parts.append(duration(elapsed))
         if left is not None:
             parts.append(f"{duration(left)} left")
@@ -160,7 +166,8 @@ class ProgressRecorder:
             known = (f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics)
             what = f"{trial.status}: {', '.join(known)}"
         star = " *" if trial.number in self._progress.front else ""
-        return f"trial {trial.number} {what}{star} [{self.summary()}]"
+        again = f" (repeat {trial.repeat} of a genotype)" if trial.repeat else ""
+        return f"trial {trial.number}{again} {what}{star} [{self.summary()}]"
 
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""
@@ -168,7 +175,9 @@ class ProgressRecorder:
         bar = ProgressBar(total=1.0, completed=self.share(), width=30)
         head = Table.grid(padding=(0, 1))
         head.add_row(bar, self.summary())
-        front = [self._trials[number] for number in now.front if number in self._trials]
+        together = merged(self._trials.values(), self._objectives)
+        trials = {trial.number: trial for trial in together}
+        front = [trials[number] for number in now.front if number in trials]
         front.sort(key=lambda trial: [o.cost(trial.metrics) or 0.0 for o in self._objectives])
         if not front:
             return head

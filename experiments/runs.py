@@ -173,8 +173,13 @@ def home(path: str | Path | None = None) -> Path:
     return Path(path or os.environ.get("NAS_HOME") or "nas-runs").expanduser().absolute()
 
 
-def create_run(home: Path, config: ExperimentConfig) -> Run:
+def create_run(home: Path, config: ExperimentConfig, files: Mapping[str, str] | None = None) -> Run:
     """Make the folder of a new run, with its configuration, environment and an empty ledger.
+
+    Args:
+        home: the folder of all runs.
+        config: of the search.
+        files: what else belongs there from the beginning, texts by name.
 
     Raises:
         OSError: when it cannot be written; nothing is left then.
@@ -186,6 +191,8 @@ def create_run(home: Path, config: ExperimentConfig) -> Run:
     try:
         _write(run.path / "environment.json", json.dumps(describe_environment(), indent=2))
         SqliteLedger(run.ledger_path, create=True).close()
+        for name, text in (files or {}).items():
+            _write(run.path / name, text)
         # Last: a folder without it is no run.
         _write(run.path / "config.yaml", dump_yaml(config))
     except BaseException:

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from experiments.confirming import own_cell, spread_cell, trainings_cell
 from experiments.fronts import LATENCY
 from experiments.second_look import OUTSIDE
 from nas.trials import Trial
@@ -116,7 +117,10 @@ def columns_of(trials: Sequence[Trial], again: Again | None = None) -> list[Colu
     plain = [
         Column("trial", lambda trial: str(trial.number)),
         Column("compression", compression_of),
+        Column("trainings", trainings_cell),
         _plain("accuracy", "accuracy"),
+        Column("lowest..highest\naccuracy", spread_cell),
+        Column("of the\nfile", own_cell),
         _plain("with\nnoise", "accuracy_noise"),
         _plain("with\nimpulses", "accuracy_impulse"),
         _plain("size\n[kB]", "size_kb"),

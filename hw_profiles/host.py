@@ -26,23 +26,23 @@ _FIT = (
 _SHARES = {
     "memory": 1.0,
     "matrix": 1.0,
-    "stem": 0.88,
-    "vector": 0.043,
+    "stem": 1.0,
+    "vector": 0.056,
     "depthwise": 1.0,
-    "function": 0.063,
+    "function": 0.076,
     "fused": 0.23,
-    "matrix_int8": 0.84,
-    "stem_int8": 0.92,
-    "matmul_int8": 0.2,
-    "vector_int8": 0.011,
+    "matrix_int8": 1.0,
+    "stem_int8": 0.81,
+    "matmul_int8": 0.32,
+    "vector_int8": 0.0096,
     "depthwise_int8": 0.13,
     "function_int8": 0.0037,
-    "memory_mul_int8": 0.12,
+    "memory_mul_int8": 0.13,
     "memory_add_int8": 0.7,
-    "memory_pool_int8": 0.39,
+    "memory_pool_int8": 0.33,
 }
 """Attainable shares of the peaks. Functions count 8 operations an element."""
-_TILE_COSTS = {"tile_step": 0.6, "tile_start": 48.0, "tile_reload": 1.6}
+_TILE_COSTS = {"tile_step": 0.8, "tile_start": 48.0, "tile_reload": 1.3}
 _TILE_FIT = (
     "assumption: multiply-adds of vectors, as fitted to those networks; "
     "the form is that of 900 convolutions in ONNX Runtime's profiler; calibration replaces it"
@@ -205,19 +205,19 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
             "version of the runtime may differ more",
         ),
         bandwidth_bytes_s={
-            "memory": Figure(27e9, f"{_FIT}; most of it within the third-level cache"),
-            "cache": Figure(59e9, _FIT),
+            "memory": Figure(26e9, f"{_FIT}; most of it within the third-level cache"),
+            "cache": Figure(61e9, _FIT),
         },
         overhead_s={
             "call": Figure(0.3e-6, _FIT),
-            "call_int8": Figure(1.7e-6, f"{_FIT}; transposes"),
-            "op": Figure(0.55e-6, _FIT),
-            "op_int8": Figure(0.9e-6, _FIT),
+            "call_int8": Figure(1.9e-6, f"{_FIT}; transposes"),
+            "op": Figure(0.4e-6, _FIT),
+            "op_int8": Figure(0.8e-6, _FIT),
             "product": Figure(0.4e-6, _FIT),
-            "product_int8": Figure(0.8e-6, _FIT),
+            "product_int8": Figure(0.75e-6, _FIT),
             "window": Figure(1.0e-9, _FIT),
-            "output": Figure(0.1e-9, _FIT),
-            "ragged": Figure(4e-9, _FIT),
+            "output": Figure(0.11e-9, _FIT),
+            "ragged": Figure(5e-9, _FIT),
         },
         efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
         parts=isa.parts,

@@ -31,6 +31,8 @@ class Budget:
         epochs_each: what a candidate takes at most.
         improvement_per_minute: the least hypervolume that must be expected of another minute, as a
             share of the present one; needs a strategy with ``expected_improvement``.
+        confirm: trainings that each member of the front has in the end, see `nas.repeats`. What
+            goes beyond the first is no part of the other limits.
 
     Raises:
         ValueError: without any of trials, minutes and epochs, or for one that is not positive.
@@ -43,6 +45,7 @@ class Budget:
     epochs: int | None = None
     epochs_each: int = 0
     improvement_per_minute: float | None = None
+    confirm: int = 1
 
     def __post_init__(self) -> None:
         if self.trials is not None and self.trials < 1:
@@ -53,6 +56,8 @@ class Budget:
             raise ValueError(f"the budget must be at least 1 epoch, but got {self.epochs}")
         if self.trials is None and self.epochs is None and math.isinf(self.minutes):
             raise ValueError("the budget must be in trials, minutes or epochs, but got none")
+        if self.confirm < 1:
+            raise ValueError(f"confirm must be at least 1 training, but got {self.confirm}")
         least = self.improvement_per_minute
         if least is not None and not 0 < least < math.inf:
             raise ValueError(f"improvement_per_minute must be a number above 0, but got {least}")
@@ -66,11 +71,12 @@ class Budget:
 
     def spent(self, progress: Progress) -> Reason | None:
         """What is spent, None as long as another candidate may be asked for."""
-        if self.trials is not None and progress.scored + progress.running >= self.trials:
+        running = progress.running - progress.confirming
+        if self.trials is not None and progress.scored + running >= self.trials:
             return "trials"
         if progress.elapsed_s >= 60 * self.minutes:
             return "minutes"
-        reserved = progress.epochs + progress.running * self.epochs_each
+        reserved = progress.epochs + running * self.epochs_each
         if self.epochs is not None and reserved >= self.epochs:
             return "epochs"
         return "rejected" if progress.rejected >= self.max_rejected else None

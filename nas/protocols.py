@@ -206,12 +206,13 @@ class Pipeline(Protocol):
 
 @dataclass(frozen=True)
 class Ask:
-    """An ask as the ledger holds it."""
+    """An ask as the ledger holds it; with a repeat it is no strategy's, see `nas.repeats`."""
 
     number: int
     genotype: Genotype
     training_key: str
     candidate_key: str
+    repeat: int = 0
 
 
 class Ledger(Protocol):
@@ -267,6 +268,8 @@ class Progress:
         epochs: of training, as they were really run.
         front: numbers of the trials on the front.
         hypervolume: None until the reference point is fixed.
+        confirmed: further trainings of known genotypes that are over; counted apart.
+        confirming: such trainings in work.
     """
 
     done: int = 0
@@ -279,6 +282,8 @@ class Progress:
     epochs: int = 0
     front: tuple[int, ...] = ()
     hypervolume: float | None = None
+    confirmed: int = 0
+    confirming: int = 0
 
     @property
     def scored(self) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from nas.budget import Budget, Reason, improvement_per_minute
+from nas.dispatch import Dispatcher, Work
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
 from nas.protocols import (
@@ -28,15 +29,14 @@ from nas.protocols import (
     StageResult,
     Strategy,
 )
+from nas.repeats import front_of_means, unconfirmed
 from nas.trials import (
     Artifact,
     Candidate,
     CandidateError,
-    Curve,
     Exhausted,
     Provenance,
     Readings,
-    Status,
     Trial,
     sure_violation,
 )
@@ -109,7 +109,8 @@ def replay(
     for trial in ledger.told():
         _tell(strategy, trial, objectives, constraints)
     for ask in ledger.unfinished():
-        strategy.pending(ask.genotype)
+        if not ask.repeat:
+            strategy.pending(ask.genotype)
 
 
 def _tell(
@@ -137,7 +138,7 @@ class _Board:
         self._counts = {"done": 0, "failed": 0, "rejected": 0, "stopped": 0}
         self._epochs: dict[str, int] = {}
         self.results: dict[str, Trial] = {}
-        self.repeats = 0
+        self.repeats = self._confirmed = 0
 
     def add(self, trial: Trial) -> None:
         """Count a trial; a second time with the same number it is a repeat."""
@@ -145,6 +146,11 @@ class _Board:
             self.repeats += 1
             return
         self.results[trial.candidate_key] = trial
+        if trial.repeat:
+            self._confirmed += 1
+            results = [*self.results.values()]
+            self._archive = front_of_means(results, self._objectives, self._constraints)
+            return
         self._counts[trial.status] += 1
         self._epochs |= trial.epochs
         costs = [objective.cost(trial.metrics) for objective in self._objectives]
@@ -162,7 +168,7 @@ class _Board:
         if self._ledger.reference_point is None and self._costs:
             self._ledger.fix_reference_point(reference_point(self._costs))
 
-    def progress(self, running: int, elapsed_s: float) -> Progress:
+    def progress(self, running: int, elapsed_s: float, confirming: int = 0) -> Progress:
         """Where the search stands."""
         front, reference = self._archive.front, self._ledger.reference_point
         return Progress(
@@ -173,114 +179,14 @@ class _Board:
             epochs=sum(self._epochs.values()),
             front=tuple(front),
             hypervolume=None if reference is None else hypervolume([*front.values()], reference),
+            confirmed=self._confirmed,
+            confirming=confirming,
         )
 
     def all_failed(self, limit: int) -> bool:
         """Whether the search began with ``limit`` failures and nothing else."""
         counts = self._counts
         return counts["failed"] >= limit and counts["done"] + counts["stopped"] == 0
-
-
-@dataclass
-class _Work:
-    """A candidate on its way: what it knows so far, and the stages left."""
-
-    ask: Ask
-    candidate: Candidate
-    readings: Readings
-    stage: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    curve: Curve = field(default_factory=dict)
-    epochs: dict[str, int] = field(default_factory=dict)
-
-    def trial(self, status: Status, error: str = "") -> Trial:
-        ask = self.ask
-        return Trial(
-            number=ask.number,
-            genotype=ask.genotype,
-            training_key=ask.training_key,
-            candidate_key=ask.candidate_key,
-            status=status,
-            metrics=dict(self.readings),
-            provenance=self.readings.provenance,
-            artifact=self.candidate.artifact if status == "done" else None,
-            error=error,
-            seconds=self.seconds,
-            curve=self.curve,
-            epochs=self.epochs,
-        )
-
-    def count_epochs(self, key: str, done: JobDone) -> None:
-        """Take note of training, under a key that all who share it have in common."""
-        if done.value is None and done.epochs:
-            self.epochs[f"{key} {self.ask.number}"] = done.epochs
-        elif done.value is not None and done.value.epochs:
-            self.epochs[key] = done.value.epochs
-
-
-class _Dispatcher:
-    """Sends candidates through the stages; stages that share a key are worked out once at a time.
-
-    A candidate whose stage another one is working out waits for it, and then finds the result in
-    the stage's cache.
-    """
-
-    def __init__(
-        self, stages: Sequence[Stage], executor: Executor, broken: Callable[[Readings], str]
-    ) -> None:
-        self._stages, self._executor, self._broken = stages, executor, broken
-        self._running: dict[int, tuple[_Work, tuple[str, str]]] = {}
-        self._waiting: dict[tuple[str, str], list[_Work]] = {}
-        self.works: dict[int, _Work] = {}
-
-    def has(self, candidate_key: str) -> bool:
-        """Whether this candidate is in work."""
-        return any(w.candidate.candidate_key == candidate_key for w in self.works.values())
-
-    def start(self, work: _Work) -> None:
-        """Send a candidate to its next stage."""
-        self.works[work.ask.number] = work
-        stage = self._stages[work.stage]
-        key = (stage.name, stage.key(work.candidate))
-        if key in self._waiting:
-            self._waiting[key].append(work)
-            return
-        self._waiting[key] = []
-        self._running[self._executor.submit(stage.job(work.candidate))] = (work, key)
-
-    def wait(self, timeout_s: float) -> list[Trial]:
-        """The trials of the candidates that are through, or came to an early end."""
-        over = []
-        for done in self._executor.wait(timeout_s):
-            work, key = self._running.pop(done.job_id)
-            trial = self._advance(work, done)
-            if trial is None:
-                self.start(work)
-            else:
-                del self.works[work.ask.number]
-                over.append(trial)
-            for waiting in self._waiting.pop(key):
-                self.start(waiting)
-        return over
-
-    def _advance(self, work: _Work, done: JobDone) -> Trial | None:
-        """Take a stage's result in; returns the trial, where that was the end of it."""
-        stage = self._stages[work.stage]
-        work.seconds[stage.name] = work.seconds.get(stage.name, 0.0) + done.seconds
-        work.count_epochs(stage.key(work.candidate), done)
-        if done.value is None:
-            return work.trial("failed", f"{stage.name}: {done.error}")
-        work.readings = work.readings.merged(done.value.readings)
-        work.curve = done.value.curve or work.curve
-        if done.value.stopped:
-            return work.trial("stopped", done.value.stopped)
-        if done.value.artifact is not None:
-            work.candidate = replace(work.candidate, artifact=done.value.artifact)
-        broken = self._broken(work.readings) if stage.screens else ""
-        if broken:
-            return work.trial("rejected", broken)
-        work.stage += 1
-        return work.trial("done") if work.stage == len(self._stages) else None
 
 
 class _Search:
@@ -302,10 +208,12 @@ class _Search:
         self._objectives, self._constraints = tuple(objectives), tuple(constraints)
         self._budget, self._ledger, self._recorders = budget, ledger, recorders
         self._executor, self._clock = executor, clock
-        self._dispatcher = _Dispatcher(pipeline.stages, executor, self._broken)
+        self._dispatcher = Dispatcher(pipeline.stages, executor, self._broken)
         self._board = _Board(self._objectives, self._constraints, ledger)
         self._began, self._detail = clock() - ledger.elapsed_s(), ""
         self._notes: dict[str, None] | None = None
+        self._reason: Reason | None = None
+        self._ended: float | None = None
 
     def run(self) -> Outcome:
         replay(self._strategy, self._ledger, self._objectives, self._constraints)
@@ -314,8 +222,11 @@ class _Search:
         for ask in self._ledger.unfinished():
             self._start(ask)
         while True:
-            reason = self._fill()
-            if reason is not None and not self._dispatcher.works:
+            reason = self._reason or self._fill()
+            works = self._dispatcher.works.values()
+            if reason is not None and self._ended is None and all(w.ask.repeat for w in works):
+                self._reason, self._ended = reason, self._clock()
+            if reason is not None and not works and not self._confirm():
                 self._board.fix_reference_point()
                 if self._notes is not None:
                     self._note()
@@ -323,11 +234,20 @@ class _Search:
             for trial in self._dispatcher.wait(timeout_s=1.0):
                 self._finish(trial)
 
+    def _confirm(self) -> bool:
+        """Begin the repeats that are due once the search is over; whether there are any."""
+        trials = [*self._board.results.values()]
+        due = unconfirmed(trials, self._objectives, self._constraints, self._budget.confirm)
+        for genotype, repeat in due:
+            self._ask(self._pipeline.candidate(genotype, repeat))
+        return bool(due)
+
     def _fill(self) -> Reason | None:
         """Ask until all workers are busy; returns why there is nothing more to ask for."""
         repeats_before, self._detail = self._board.repeats, ""
         # One more than there are workers, so that none idles while another is being measured.
-        while len(self._dispatcher.works) < self._executor.slots() + 1:
+        works = self._dispatcher.works
+        while sum(not w.ask.repeat for w in works.values()) < self._executor.slots() + 1:
             reason = self._spent()
             if reason is not None:
                 return reason
@@ -385,14 +305,17 @@ class _Search:
             self._board.add(known)
             _tell(self._strategy, known, self._objectives, self._constraints)
             return
-        ask = Ask(
-            self._ledger.next_number(), genotype, candidate.training_key, candidate.candidate_key
-        )
+        self._ask(candidate)
+
+    def _ask(self, candidate: Candidate) -> None:
+        keys = candidate.training_key, candidate.candidate_key
+        number = self._ledger.next_number()
+        ask = Ask(number, candidate.genotype, *keys, candidate.repeat)
         self._ledger.asked(ask)
         self._start(ask)
 
     def _start(self, ask: Ask) -> None:
-        work = _Work(ask, self._pipeline.candidate(ask.genotype), Readings())
+        work = Work(ask, self._pipeline.candidate(ask.genotype, ask.repeat), Readings())
         began = self._clock()
         try:
             work.readings = self._pipeline.screen(work.candidate)
@@ -419,14 +342,20 @@ class _Search:
         return f"violates {broken} with a probability above {100 * broken.reject_above:g} %"
 
     def _finish(self, trial: Trial) -> None:
-        self._ledger.done(trial, self._clock() - self._began)
+        self._ledger.done(trial, self._elapsed_s())
         _tell(self._strategy, trial, self._objectives, self._constraints)
         self._board.add(trial)
         for recorder in self._recorders:
             recorder.finished(trial, self._progress())
 
     def _progress(self) -> Progress:
-        return self._board.progress(len(self._dispatcher.works), self._clock() - self._began)
+        works = self._dispatcher.works
+        confirming = sum(work.ask.repeat > 0 for work in works.values())
+        return self._board.progress(len(works), self._elapsed_s(), confirming)
+
+    def _elapsed_s(self) -> float:
+        """Search time; confirming is no part of it."""
+        return (self._clock() if self._ended is None else self._ended) - self._began
 
 
 def search(

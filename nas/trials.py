@@ -204,6 +204,9 @@ class Trial:
 
         epochs: of training, by the key of the stage that ran them: trials that share a training
             name the same epochs.
+
+
+        repeat: 0, or the number of an independent repetition, see `nas.repeats`.
     """
 
     number: int
@@ -219,6 +222,8 @@ class Trial:
     curve: Curve = field(default_factory=dict)
 
     epochs: Mapping[str, int] = field(default_factory=dict)
+
+    repeat: int = 0
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):

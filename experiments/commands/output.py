@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
 
+from experiments.confirming import confirmed_lines
 from experiments.fronts import Front, knee
 from experiments.runs import Run
 from experiments.second_look import META
@@ -57,6 +58,7 @@ def show_front(output: Output, front: Front, again: Again, title: str = "") -> N
     marks = {knee(front.trials, front.objectives).number: "knee"}
     output.line(title or f"Front of {front.run}: {len(front.trials)} points")
     output.show(*trial_tables(front.trials, output.width, again, marks))
+    lines(output, confirmed_lines(front.trials))
     lines(output, setting_lines(front.trials))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
+
 from experiments.commands.watching import watch
 from experiments.experiment import Experiment
 
@@ -15,4 +17,6 @@ def run(name: str, overrides: Sequence[str]) -> int:
         ConfigError: before anything is written.
     """
     experiment = Experiment.from_yaml(name, overrides)
+    if experiment.beginning:
+        click.echo(f"nas: {experiment.beginning}", err=True)
     return watch(experiment.config, experiment.run)

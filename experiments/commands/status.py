@@ -65,7 +65,8 @@ class _Facts:
             self.running, reference = len(ledger.unfinished()), ledger.reference_point
             self.ended = ending_of(ledger)
         self.epochs = sum({key: n for t in trials for key, n in t.epochs.items()}.values())
-        self.counts = Counter(trial.status for trial in trials)
+        self.counts = Counter(trial.status for trial in trials if not trial.repeat)
+        self.confirmed = sum(trial.repeat > 0 for trial in trials)
         self.scored = self.counts["done"] + self.counts["failed"] + self.counts["stopped"]
         self.front = front_trials(trials, objectives, constraints)
         self.proxies = standings(trials)
@@ -102,7 +103,8 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "front", f"{len(facts.front)} points{volume}"
     for standing in facts.proxies:
         yield "proxy" if standing is facts.proxies[0] else "", _ranked(standing)
-
+    if facts.confirmed:
+        yield "confirmed", f"by {facts.confirmed} further trainings, which are no part of the above"
     if facts.ended:
         yield "ended", facts.ended
     if facts.last_error:

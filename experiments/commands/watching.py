@@ -21,6 +21,7 @@ from experiments.runs import Run
 from experiments.tables import duration
 from experiments.tracking import is_server, left_behind
 from nas.protocols import Recorder
+from nas.trials import Trial
 
 FAILED = 1
 
@@ -130,12 +131,25 @@ def watch(config: ExperimentConfig, start: Start) -> int:
     return FINE
 
 
+def _confirmed(trials: Sequence[Trial]) -> str:
+    """What went into further trainings of known candidates, apart from the budget."""
+    again = [trial for trial in trials if trial.repeat]
+    candidates = len({tuple(sorted(trial.genotype.items())) for trial in again})
+    work_s = sum(sum(trial.seconds.values()) for trial in again)
+    return (
+        f"{len(again)} further trainings confirm {candidates} candidates, beside the budget: "
+        f"{duration(work_s)} of work"
+    )
+
+
 def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     output, run, progress = Output(), result.run, result.outcome.progress
     what = [f"{progress.scored} trials in {duration(progress.elapsed_s)}"]
     what += [f"{progress.epochs} epochs of training"] if progress.epochs else []
     what += [f"{progress.repeats} repeats: {ending(result.outcome)}"]
     output.line(", ".join(what))
+    if progress.confirmed:
+        output.line(_confirmed(result.trials))
     front = run_front(run)
     show_front(output, front, second_look(run), f"Front of {run.id}: {len(front.trials)} points")
     output.line()

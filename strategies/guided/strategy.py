@@ -27,9 +27,10 @@ from strategies.guided.improvement import (
     expected_improvement,
     nondominated,
 )
-from strategies.guided.model import Beliefs, Evidence, Model
+from strategies.guided.model import TUNED, Beliefs, Evidence, Model
 from strategies.guided.modeled import EXHAUSTIVE, ModeledFront
 from strategies.guided.pool import Pool
+from strategies.guided.prior import Earlier, Prior, checked, helps
 from strategies.guided.screened import Features, Screened
 from strategies.guided.surrogate import Points
 from strategies.history import DIGITS, Code, Observation
@@ -110,6 +111,8 @@ class GuidedStrategy(BaseStrategy):
         exploration: the share of asks for a random candidate.
         proxies: further metrics of a genotype that take long (zero-cost proxies of accuracy, say):
             looked at for the few best candidates of an ask, as long as they help the surrogate.
+        prior: results of an earlier search of the same space, on another task or device: what they
+            predict is known of every candidate from the beginning, see `Prior`.
 
     Raises:
         ValueError: for an option that cannot be.
@@ -128,6 +131,7 @@ class GuidedStrategy(BaseStrategy):
         pool: int = 800,
         exploration: float = 0.02,
         proxies: Look | None = None,
+        prior: Earlier = (),
     ) -> None:
         super().__init__(choices, objectives, seed, screen, constraints)
         if proposer not in PROPOSERS:
@@ -136,6 +140,7 @@ class GuidedStrategy(BaseStrategy):
         self._exploration = check_share("exploration", exploration)
         history = self._history
         self._known = Screened(screen, constraints, history.decode)
+        self._earlier = checked(prior, history, len(self._objectives))
         self._space = CodeSpace(self._choices)
         self._pool = Pool(self._space, history.encode, seed, check_whole("pool", pool, 16))
         self._proposals = PROPOSALS_AN_ASK.get(proposer, 0)
@@ -223,10 +228,28 @@ class GuidedStrategy(BaseStrategy):
         costs = (self._screened_costs(codes) - low) / span
         return np.asarray(np.round(costs, DIGITS), dtype=np.float64)
 
+    @functools.cached_property
+    def _prior(self) -> Prior:
+        codes, costs = self._earlier
+        built = [self._known(tuple(code)).values is not None for code in codes.tolist()]
+        codes, costs = codes[built], costs[built]
+        screened = self._screened_costs([tuple(code) for code in codes.tolist()])
+        return Prior(codes, costs, screened, self._place_plainly)
+
     def _place(self, codes: NDArray[np.int64]) -> Points:
+        return self._place_plainly(codes, self._prior(codes))
+
+    def _trusts_prior(self, tuning: Evidence) -> bool:
+        chosen = tuning[tuning.nearest_front(TUNED)]
+        return any(
+            helps(chosen, j, self._place_plainly, self._place) for j in self._prior.objectives
+        )
+
+    def _place_plainly(self, codes: NDArray[np.int64], more: Array | None = None) -> Points:
         places = self._space.placed(codes)
         values = self._known.values(map(tuple, codes.tolist()))
         features = self._features(values)
+        features = features if more is None else np.hstack([features, more])
         numbers = np.arange(features.shape[1]) + len(self._choices)
         groups = np.concatenate([self._space.groups, numbers])
         return Points(np.hstack([places, features]), groups, len(self._choices))
@@ -305,15 +328,22 @@ class GuidedStrategy(BaseStrategy):
 
     @functools.cached_property
     def _first(self) -> list[Code]:
-        """Genotypes to begin with: from layer after layer, and random ones, in turn."""
+        """Genotypes to begin with: from layer after layer, and random ones, in turn.
+
+        With a prior two kinds of layers: by what it predicts, and by capacity.
+        """
         codes = [code for code in self._sample if self._known(code).violation == 0]
         if not self._known.names or not codes:
             return codes
-        best = self._pool.evolved(self._known, self._worth, FIRST_GENERATIONS)
-        codes = list(dict.fromkeys([*codes, *best]))
-        layered = [codes[i] for i in _by_layers(self._worth(codes), 4 * self._startup)]
-        mixed = itertools.zip_longest(layered, [c for c in codes if c not in set(layered)])
-        return [code for pair in mixed for code in pair if code is not None]
+        kinds = [self._promise] if self._prior.objectives else []
+        lists = list[list[Code]]()
+        for worth in [*kinds, self._worth]:
+            best = self._pool.evolved(self._known, worth, FIRST_GENERATIONS)
+            codes = list(dict.fromkeys([*codes, *best]))
+            lists.append([codes[i] for i in _by_layers(worth(codes), 4 * self._startup)])
+        layered = {code for each in lists for code in each}
+        mixed = itertools.zip_longest(*lists, [c for c in codes if c not in layered])
+        return list(dict.fromkeys(code for each in mixed for code in each if code is not None))
 
     def _worth(self, codes: Sequence[Code]) -> Array:
         """Known costs, and capacity as a benefit: (codes, criteria), lower is better."""
@@ -324,6 +354,13 @@ class GuidedStrategy(BaseStrategy):
         capacities = [n for n in CAPACITIES if n in names and n not in wanted]
         capacity = [-values[:, [names.index(name)]] for name in capacities[:1]]
         return np.hstack([costs, *capacity])
+
+    def _promise(self, codes: Sequence[Code]) -> Array:
+        """Known costs, and those that the prior predicts: (codes, criteria), lower is better."""
+        costs = self._screened_costs(codes)
+        costs = costs[:, np.isfinite(costs).all(axis=0)]
+        predicted = self._prior(np.array(codes, dtype=int).reshape(-1, len(self._choices)))
+        return np.hstack([costs, predicted])
 
     def _scored(
         self, observations: list[Observation], rng: random.Random
@@ -404,7 +441,10 @@ class GuidedStrategy(BaseStrategy):
     ) -> tuple[Beliefs, Beliefs]:
         """Of what is pending, in an order that does not depend on who asked first, and of codes."""
         if self._model is None:
-            self._model = Model(self._place, self._evidence(self._tuning))
+            tuning = self._evidence(self._tuning)
+            self._model = Model(
+                self._place if self._trusts_prior(tuning) else self._place_plainly, tuning
+            )
         waiting = sorted(self._waiting)
         shape = -1, len(self._choices)
         return (model or self._model).beliefs(

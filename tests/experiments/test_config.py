@@ -223,7 +223,7 @@ def test_a_wrong_override_is_named_in_one_line(path: Path, override: str, line: 
     ("old", "new", "line"),
     [
         ("budget:", "budgte:", "8: budgte: unknown key; did you mean 'budget'?"),
-        ("trials", "trails", "9: budget.trails: unknown key; did you mean 'trials'? (known: epoc"),
+        ("trials", "trails", "9: budget.trails: unknown key; did you mean 'trials'? (known: con"),
         ("trials: 3", "trials: 0", "9: budget.trials: must be greater than or equal to 1, but go"),
         ("trials: 3", "trials: '3'", "9: budget.trials: must be a valid integer, but got '3'"),
         ("trials: 3", "trials: 3.5", "9: budget.trials: must be a valid integer"),
