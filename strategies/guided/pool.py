@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,13 @@ class Pool:
             parts.append(self._space.varied(parents, children, rng))
         parts += [self._random(asks - k) for k in range(KEPT_ASKS)]
         return _distinct(np.concatenate(parts))
+
+    def near(self, code: Code, number: int, known: Container[Code]) -> list[Code]:
+        """Neighbours that are not known, at most so many."""
+        if self._is_small:
+            return []
+        new = (c for c in map(tuple, self._near(code).tolist()) if c not in known)
+        return list(dict.fromkeys(itertools.islice(new, number)))
 
     def evolved(
         self, screened: Screened, worth: Callable[[Sequence[Code]], Array], generations: int

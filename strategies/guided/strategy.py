@@ -18,6 +18,7 @@ from nas.registry import unknown
 from strategies.base import BaseStrategy, Screen
 from strategies.guided.codes import CodeSpace
 from strategies.guided.improvement import (
+    Boxes,
     boxes,
     expected_improvement,
     nondominated,
@@ -44,6 +45,9 @@ BEYOND = 0.1
 
 NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
 
+STEPS, NEAR_A_STEP = 6, 16
+"""Of the ascent from the best candidate of the pool, and the neighbours tried in each."""
+
 FIRST_GENERATIONS, FINAL_GENERATIONS = 10, 40
 """Of evolution on what is screened: for the first trainings, and where nothing else is searched."""
 
@@ -58,7 +62,8 @@ class GuidedStrategy(BaseStrategy):
     and random ones. Those that surely violate a constraint fall out. A Gaussian process for each
     metric that is not known before training, and for the risk of failing or violating a
     constraint, says what to expect of the others; the one with the largest expected gain in
-    hypervolume is asked for. What is pending counts as told as expected.
+    hypervolume, after an ascent from neighbour to neighbour, is asked for. What is pending counts
+    as told as expected.
 
     The first genotypes are half those with much capacity (multiply-accumulates, parameters) for
     their known costs, half random ones.
@@ -109,6 +114,7 @@ class GuidedStrategy(BaseStrategy):
         self._base = strategies.create(proposer, choices, objectives, seed, None, constraints)
         self._waiting: dict[Code, None] = {}
         self._model: Model | None = None
+        self._filled: tuple[tuple[bytes, bytes], Boxes] | None = None
         self._tuned_at, self._tuning = 0, list[Observation]()
 
     @property
@@ -162,6 +168,12 @@ class GuidedStrategy(BaseStrategy):
                 sign = -1.0 if objective.direction == "maximize" else 1.0
                 costs[:, j] = sign * values[:, names.index(objective.metric)]
         return costs
+
+    @functools.cached_property
+    def _worst_screened(self) -> Array:
+        """(objectives,), the largest costs in the sample, NaN where none is known."""
+        allowed = [code for code in self._sample if self._known(code).violation == 0]
+        return np.fmax.reduce(self._screened_costs(allowed), axis=0, initial=math.nan)
 
     def _place(self, codes: NDArray[np.int64]) -> Points:
         places = self._space.placed(codes)
@@ -265,12 +277,27 @@ class GuidedStrategy(BaseStrategy):
             [self._history.encode(genotype) for genotype in proposals],
             generator,
         )
-        pool = [c for c in pool if not self._history.knows(c) and self._known(c).violation == 0]
+        pool = self._eligible(pool)
         if not pool:
             return [], np.zeros(0)
-        pending, candidates = self._beliefs(evidence, pool)
-        gains = candidates.chance * self._improvement(evidence, pending, candidates)
-        return pool, np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
+        gains, tried = self._gains(evidence, pool), set(pool)
+        for _ in range(STEPS):
+            best = pool[int(np.argmax(_relative(gains)))]
+            near = self._pool.near(best, NEAR_A_STEP, tried)
+            tried.update(near)
+            new = self._eligible(near)
+            if new:
+                pool, gains = pool + new, np.concatenate([gains, self._gains(evidence, new)])
+        return pool, _relative(gains)
+
+    def _eligible(self, codes: Sequence[Code]) -> list[Code]:
+        """Those not known that nothing rules out."""
+        return [c for c in codes if not self._history.knows(c) and self._known(c).violation == 0]
+
+    def _gains(self, evidence: Evidence, codes: Sequence[Code]) -> Array:
+        """(codes,), the expected gain of each."""
+        pending, candidates = self._beliefs(evidence, codes)
+        return candidates.chance * self._improvement(evidence, pending, candidates)
 
     def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
         if isinstance(self._base, BaseStrategy) and self._proposals:
@@ -302,10 +329,15 @@ class GuidedStrategy(BaseStrategy):
             return np.ones(len(candidates.chance))
         believed = np.column_stack([belief.median for belief in pending.costs])
         front = np.vstack([feasible, believed[pending.chance > 0.5]])
-        worst = [1.0 if b.deviation.any() else max(1.0, b.mean.max()) for b in candidates.costs]
-        reference = np.array(worst) + BEYOND
-        zones = boxes(front[nondominated(front)], reference)
-        return expected_improvement(candidates.costs, zones)
+        known = [not belief.deviation.any() for belief in candidates.costs]
+        worst = np.where(known, np.fmax(evidence.scaled(self._worst_screened), 1.0), 1.0)
+        reference = worst + BEYOND
+        front = front[nondominated(front)]
+        # The same for all that are looked at in an ask.
+        key = front.tobytes(), reference.tobytes()
+        if self._filled is None or self._filled[0] != key:
+            self._filled = key, boxes(front, reference)
+        return expected_improvement(candidates.costs, self._filled[1])
 
     def expected_costs(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
         """What their costs are believed to be, one an objective, by all results together.
@@ -323,6 +355,11 @@ class GuidedStrategy(BaseStrategy):
         _, found = self._beliefs(evidence, [self._history.encode(g) for g in genotypes])
         scaled = np.column_stack([belief.median for belief in found.costs])
         return [tuple(row) for row in (scaled * evidence.span + evidence.low).tolist()]
+
+
+def _relative(gains: Array) -> Array:
+    """To the largest, without what rounding does to costs that were scaled or shifted."""
+    return np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
 
 
 def _best_codes(evidence: Evidence) -> NDArray[np.int64]:
