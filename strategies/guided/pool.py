@@ -23,7 +23,7 @@ KEPT_ASKS = 20
 """Random candidates and neighbours stay in the pool for so many asks, since screening takes longer
 than anything else: most candidates of an ask have been screened for the one before."""
 
-NEAR_SHARE, CHILDREN_SHARE, RANDOM_SHARE = 0.5, 0.06, 0.4
+NEAR_SHARE, CHILDREN_SHARE, RANDOM_SHARE = 0.5, 0.02, 0.4
 """Of the pool: neighbours of the front, its children, random candidates."""
 
 SAMPLE = 500

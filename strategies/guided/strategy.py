@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 PROPOSERS = ("genetic", "bayesian", "random")
 
-PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 4}
+PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 2}
 """Of the proposer; one of the latter takes milliseconds."""
 
 RETUNED = 1.15
@@ -173,7 +173,8 @@ class GuidedStrategy(BaseStrategy):
     def _worst_screened(self) -> Array:
         """(objectives,), the largest costs in the sample, NaN where none is known."""
         allowed = [code for code in self._sample if self._known(code).violation == 0]
-        return np.fmax.reduce(self._screened_costs(allowed), axis=0, initial=math.nan)
+        worst = np.fmax.reduce(self._screened_costs(allowed), axis=0, initial=math.nan)
+        return np.asarray(worst, dtype=np.float64)
 
     def _place(self, codes: NDArray[np.int64]) -> Points:
         places = self._space.placed(codes)
