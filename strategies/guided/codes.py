@@ -126,4 +126,4 @@ def _places(choice: Choice) -> Array:
         return np.zeros((2, 0))
     line = np.arange(size)[:, None] / (size - 1)
     table = line if choice.ordered else np.eye(size) / np.sqrt(2)
-    return np.vstack([table, table.mean(axis=0)])
+    return np.vstack([table - table.mean(axis=0), np.zeros(table.shape[1])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -156,6 +156,7 @@ class Model:
         self._place = place
         self._tuning = tuning[tuning.nearest_front(TUNED)]
         self._fitted: dict[str, Settings] = {}
+        self._ground: _Ground | None = None
 
     def beliefs(
         self, evidence: Evidence, pending: Rows, codes: Rows, screened: Array
@@ -169,30 +170,32 @@ class Model:
             codes: (candidates, choices).
             screened: (pending and candidates, objectives), their costs known before training.
         """
-        chosen = evidence[evidence.nearest_front(CONDITIONED)]
-        points = self._place(np.concatenate([chosen.codes, pending, codes]))
-        split = len(chosen), len(chosen) + len(pending)
-        parts = points[: split[0]], points[split[0] : split[1]], points[split[1] :]
+        ground, candidates = self._grounded(evidence, pending), self._place(codes)
         columns = [
-            self._cost(j, evidence, chosen, parts, screened[:, j])
+            self._cost(j, ground, candidates, screened[:, j])
             for j in range(evidence.costs.shape[1])
         ]
-        chances = self._chance(chosen, points[split[0] :])
+        chances = self._chance(ground, ground.pending.joined(candidates))
         return tuple(  # type: ignore[return-value]
             Beliefs([column[i] for column in columns], part)
             for i, part in enumerate(np.split(chances, [len(pending)]))
         )
 
+    def _grounded(self, evidence: Evidence, pending: Rows) -> _Ground:
+        """The same as long as neither changes."""
+        ground = self._ground
+        if ground is None or ground.evidence is not evidence or not ground.expects(pending):
+            chosen = evidence[evidence.nearest_front(CONDITIONED)]
+            told, waiting = self._place(chosen.codes), self._place(pending)
+            ground = self._ground = _Ground(evidence, chosen, told, pending, waiting)
+        return ground
+
     def _cost(
-        self,
-        objective: int,
-        evidence: Evidence,
-        chosen: Evidence,
-        parts: tuple[Points, Points, Points],
-        screened: Array,
+        self, objective: int, ground: _Ground, candidates: Points, screened: Array
     ) -> tuple[Belief, Belief]:
+        evidence, chosen = ground.evidence, ground.chosen
         low, span = evidence.low[objective], evidence.span[objective]
-        of_pending, of_candidates = np.split(screened, [len(parts[1])])
+        of_pending, of_candidates = np.split(screened, [len(ground.pending)])
         if evidence.is_known(objective) and np.isfinite(screened).all():
             return tuple(  # type: ignore[return-value]
                 Belief(_rounded((part - low) / span), np.zeros(len(part)))
@@ -202,31 +205,28 @@ class Model:
             # The measured one is the estimate times a log-normal error.
             errors = np.log(chosen.costs[:, objective] / chosen.screened[:, objective])
             tuned = np.log(self._tuning.costs[:, objective] / self._tuning.screened[:, objective])
-            settings = self._settings(f"error {objective}", _rounded(tuned), False)
-            found = _predictions(settings, _rounded(errors), chosen, parts)
+            name = f"error {objective}"
+            settings = self._settings(name, _rounded(tuned), False)
+            found = ground.predictions(name, settings, _rounded(errors), candidates)
             return tuple(  # type: ignore[return-value]
                 Belief(np.log(part / span) + mean, deviation, float(low / span))
-                for part, (_, mean, deviation) in zip(
-                    (of_pending, of_candidates), found, strict=True
-                )
+                for part, (mean, deviation) in zip((of_pending, of_candidates), found, strict=True)
             )
         costs = _rounded((chosen.costs[:, objective] - low) / span)
         tuned = self._tuning.scaled(self._tuning.costs)[:, objective]
-        settings = self._settings(f"cost {objective}", tuned, True)
-        found = _predictions(settings, costs, chosen, parts)
-        return tuple(Belief(m, d, settings.offset) for _, m, d in found)  # type: ignore[return-value]
+        name = f"cost {objective}"
+        settings = self._settings(name, tuned, True)
+        found = ground.predictions(name, settings, costs, candidates)
+        return tuple(Belief(m, d, settings.offset) for m, d in found)  # type: ignore[return-value]
 
-    def _chance(self, chosen: Evidence, points: Points) -> Array:
+    def _chance(self, ground: _Ground, points: Points) -> Array:
         """Of neither failing nor violating a constraint."""
-        chance, told = np.ones(len(points)), self._place(chosen.codes)
+        chance = np.ones(len(points))
         for name, levels in (("failure", _failures), ("violation", _violations)):
-            values = levels(chosen)
-            there = np.isfinite(values)
-            if (values[there] > 0).any() and len(points):
+            values = levels(ground.chosen)
+            if (values[np.isfinite(values)] > 0).any() and len(points):
                 settings = self._settings(name, levels(self._tuning), False)
-                counts = np.ones(int(there.sum()))
-                process = Process(settings, told[there], values[there], counts)
-                mean, deviation = process.predict(points)
+                mean, deviation = ground.process(name, settings, values).predict(points)
                 chance = chance * ndtr(-mean / deviation)
         return chance
 
@@ -239,25 +239,53 @@ class Model:
         return self._fitted[name]
 
 
-def _predictions(
-    settings: Settings, costs: Array, chosen: Evidence, parts: tuple[Points, Points, Points]
-) -> list[tuple[Process, Array, Array]]:
-    """Of the pending, then of the candidates once these are taken to be as predicted."""
-    told, pending, candidates = parts
-    there = np.isfinite(costs)
-    points, known, counts = told[there], costs[there], chosen.counts[there]
-    process = Process(settings, points, known, counts)
-    found = [(process, *process.predict(pending))] if len(pending) else []
-    if len(pending):
-        believed = process.unwarped(found[0][1])
-        both = Points(
-            np.concatenate([points.places, pending.places]), points.groups, points.choices
-        )
-        counts = np.concatenate([counts, np.ones(len(pending))])
-        process = Process(settings, both, np.concatenate([known, believed]), counts)
-    else:
-        found = [(process, np.zeros(0), np.zeros(0))]
-    return [*found, (process, *process.predict(candidates))]
+@dataclass
+class _Ground:
+    """What beliefs rest on, for as many candidates as are asked about.
+
+    Args:
+        evidence: all that was told.
+        chosen: the part of it that processes are conditioned on.
+        told: where that is.
+        codes: (pending, choices), of what is pending.
+        pending: where that is.
+    """
+
+    evidence: Evidence
+    chosen: Evidence
+    told: Points
+    codes: Rows
+    pending: Points
+    _processes: dict[str, Process] = field(default_factory=dict)
+    _believed: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+
+    def expects(self, pending: Rows) -> bool:
+        """Whether it is this that is pending."""
+        return np.array_equal(self.codes, pending)
+
+    def process(self, name: str, settings: Settings, values: Array) -> Process:
+        """Conditioned on what was told."""
+        if name not in self._processes:
+            there = np.isfinite(values)
+            counts = self.chosen.counts[there]
+            self._processes[name] = Process(settings, self.told[there], values[there], counts)
+        return self._processes[name]
+
+    def predictions(
+        self, name: str, settings: Settings, values: Array, candidates: Points
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Of the pending, then of the candidates once these are taken to be as predicted."""
+        if name not in self._believed:
+            process = self.process(name, settings, values)
+            mean, deviation = process.predict(self.pending)
+            if len(self.pending):
+                there = np.isfinite(values)
+                points = self.told[there].joined(self.pending)
+                counts = np.concatenate([self.chosen.counts[there], np.ones(len(mean))])
+                values = np.concatenate([values[there], process.unwarped(mean)])
+                self._processes[name] = Process(settings, points, values, counts)
+            self._believed[name] = mean, deviation
+        return self._believed[name], self._processes[name].predict(candidates)
 
 
 def _failures(evidence: Evidence) -> Array:

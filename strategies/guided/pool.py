@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ KEPT_ASKS = 20
 """Random candidates and neighbours stay in the pool for so many asks, since screening takes longer
 than anything else: most candidates of an ask have been screened for the one before."""
 
-NEAR_SHARE, CHILDREN_SHARE, RANDOM_SHARE = 0.5, 0.06, 0.4
+NEAR_SHARE, CHILDREN_SHARE, RANDOM_SHARE = 0.5, 0.02, 0.4
 """Of the pool: neighbours of the front, its children, random candidates."""
 
 SAMPLE = 500
@@ -87,6 +88,13 @@ class Pool:
             parts.append(self._space.varied(parents, children, rng))
         parts += [self._random(asks - k) for k in range(KEPT_ASKS)]
         return _distinct(np.concatenate(parts))
+
+    def near(self, code: Code, number: int, known: Container[Code]) -> list[Code]:
+        """Neighbours that are not known, at most so many."""
+        if self._is_small:
+            return []
+        new = (c for c in map(tuple, self._near(code).tolist()) if c not in known)
+        return list(dict.fromkeys(itertools.islice(new, number)))
 
     def evolved(
         self,

@@ -23,6 +23,7 @@ from strategies.base import BaseStrategy, Screen
 from strategies.guided.closer import LOOKED_AT, Closer, Look
 from strategies.guided.codes import CodeSpace
 from strategies.guided.improvement import (
+    Boxes,
     boxes,
     expected_improvement,
     nondominated,
@@ -40,7 +41,7 @@ Array = NDArray[np.float64]
 
 PROPOSERS = ("genetic", "bayesian", "random")
 
-PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 4}
+PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 2}
 """Of the proposer; one of the latter takes milliseconds."""
 
 RETUNED = 1.15
@@ -54,6 +55,9 @@ KNOWN = (
     "front of what is modeled, for its artifacts"
 )
 NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
+
+STEPS, NEAR_A_STEP = 6, 16
+"""Of the ascent from the best candidate of the pool, and the neighbours tried in each."""
 
 FIRST_GENERATIONS = 10
 """Of evolution on what is screened, for the first trainings."""
@@ -81,6 +85,25 @@ class _Expected:
     share: float | None = None
 
 
+@dataclass(frozen=True)
+class _SpaceLeft:
+    """What the front leaves to be gained.
+
+    Args:
+        front: (points, objectives).
+        reference: (objectives,).
+        boxes: that fill the space between them.
+    """
+
+    front: Array
+    reference: Array
+    boxes: Boxes
+
+    def is_of(self, front: Array, reference: Array) -> bool:
+        """Whether it is of these."""
+        return np.array_equal(self.front, front) and np.array_equal(self.reference, reference)
+
+
 class GuidedStrategy(BaseStrategy):
     """Trains what is expected to add most to the front.
 
@@ -88,7 +111,8 @@ class GuidedStrategy(BaseStrategy):
     and random ones. Those that surely violate a constraint fall out. A Gaussian process for each
     metric that is not known before training, and for the risk of failing or violating a
     constraint, says what to expect of the others; the one with the largest expected gain in
-    hypervolume is asked for. What is pending counts as told as expected.
+    hypervolume, after an ascent from neighbour to neighbour, is asked for. What is pending counts
+    as told as expected.
 
     The first genotypes are half those with much capacity (multiply-accumulates, parameters) for
     their known costs, half random ones.
@@ -150,6 +174,7 @@ class GuidedStrategy(BaseStrategy):
             raise ValueError(f"proxies must be a function of a genotype, but got {proxies!r}")
         self._closer = proxies and Closer(proxies, history.decode, self._place, self._capacity)
         self._model: Model | None = None
+        self._space_left: _SpaceLeft | None = None
         self._tuned_at, self._tuning = 0, list[Observation]()
         self._expected = _Expected()
         everything = Pool(self._space, history.encode, seed, max(pool, EXHAUSTIVE))
@@ -235,6 +260,13 @@ class GuidedStrategy(BaseStrategy):
         codes, costs = codes[built], costs[built]
         screened = self._screened_costs([tuple(code) for code in codes.tolist()])
         return Prior(codes, costs, screened, self._place_plainly)
+
+    @functools.cached_property
+    def _worst_screened(self) -> Array:
+        """(objectives,), the largest costs in the sample, NaN where none is known."""
+        allowed = [code for code in self._sample if self._known(code).violation == 0]
+        worst = np.fmax.reduce(self._screened_costs(allowed), axis=0, initial=math.nan)
+        return np.asarray(worst, dtype=np.float64)
 
     def _place(self, codes: NDArray[np.int64]) -> Points:
         return self._place_plainly(codes, self._prior(codes))
@@ -400,14 +432,20 @@ class GuidedStrategy(BaseStrategy):
             [self._history.encode(genotype) for genotype in proposals],
             generator,
         )
-        pool = [c for c in pool if not self._history.knows(c) and self._known(c).violation == 0]
+        pool = self._eligible(pool)
         if not pool:
             return [], np.zeros(0), 0.0
-        pending, candidates = self._beliefs(evidence, pool)
-        gains, volume = self._improvement(evidence, pending, candidates)
-        gains = candidates.chance * gains
+        gains, tried = self._gains(evidence, pool), set(pool)
+        for _ in range(STEPS):
+            best = pool[int(np.argmax(_relative(gains)))]
+            near = self._pool.near(best, NEAR_A_STEP, tried)
+            tried.update(near)
+            new = self._eligible(near)
+            if new:
+                pool, gains = pool + new, np.concatenate([gains, self._gains(evidence, new)])
+        volume = self._volume()
         share = float(gains.max()) / volume if volume else None
-        return pool, self._looked_closer(evidence, pool, _over_largest(gains)), share
+        return pool, self._looked_closer(evidence, pool, _relative(gains)), share
 
     def _looked_closer(self, evidence: Evidence, codes: Sequence[Code], gains: Array) -> Array:
         """The gains, those of the best anew with proxies where these help; they stay the best."""
@@ -415,16 +453,25 @@ class GuidedStrategy(BaseStrategy):
         if not model:
             return gains
         best = np.argsort(-gains, kind="stable")[:LOOKED_AT]
-        pending, found = self._beliefs(evidence, [codes[i] for i in best], model)
-        improvement, _ = self._improvement(evidence, pending, found)
         gains = gains.copy()
-        gains[best] = 1 + _over_largest(found.chance * improvement)
+        gains[best] = 1 + _relative(self._gains(evidence, [codes[i] for i in best], model))
         return gains
 
     def _capacity(self, codes: Sequence[Code]) -> Array | None:
         """(codes,), what is screened first of multiply-accumulates and parameters, if anything."""
         known = [name for name in CAPACITIES if name in self._known.names]
         return self._known.values(codes)[:, self._known.names.index(known[0])] if known else None
+
+    def _eligible(self, codes: Sequence[Code]) -> list[Code]:
+        """Those not known that nothing rules out."""
+        return [c for c in codes if not self._history.knows(c) and self._known(c).violation == 0]
+
+    def _gains(
+        self, evidence: Evidence, codes: Sequence[Code], model: Model | None = None
+    ) -> Array:
+        """(codes,), the expected gain of each."""
+        pending, candidates = self._beliefs(evidence, codes, model)
+        return candidates.chance * self._improvement(evidence, pending, candidates)
 
     def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
         if isinstance(self._base, BaseStrategy) and self._proposals:
@@ -454,23 +501,29 @@ class GuidedStrategy(BaseStrategy):
             self._screened_costs([*waiting, *codes]),
         )
 
-    def _improvement(
-        self, evidence: Evidence, pending: Beliefs, candidates: Beliefs
-    ) -> tuple[Array, float]:
-        """(candidates,), expected, and the present hypervolume.
-
-        As long as nothing feasible is known they are equal for all, and it is 0.
-        """
+    def _improvement(self, evidence: Evidence, pending: Beliefs, candidates: Beliefs) -> Array:
+        """(candidates,), expected; equal for all as long as nothing feasible is known."""
         feasible = evidence.scaled(evidence.costs[evidence.feasible])
         if not len(feasible):
-            return np.ones(len(candidates.chance)), 0.0
+            return np.ones(len(candidates.chance))
         believed = np.column_stack([belief.median for belief in pending.costs])
         front = np.vstack([feasible, believed[pending.chance > 0.5]])
-        worst = [1.0 if b.deviation.any() else max(1.0, b.mean.max()) for b in candidates.costs]
-        reference = np.array(worst) + BEYOND
+        known = [not belief.deviation.any() for belief in candidates.costs]
+        worst = np.where(known, np.fmax(evidence.scaled(self._worst_screened), 1.0), 1.0)
+        reference = worst + BEYOND
         front = front[nondominated(front)]
-        volume = hypervolume([*map(tuple, front.tolist())], tuple(reference.tolist()))
-        return expected_improvement(candidates.costs, boxes(front, reference)), volume
+        # The same for all that are looked at in an ask.
+        if self._space_left is None or not self._space_left.is_of(front, reference):
+            self._space_left = _SpaceLeft(front, reference, boxes(front, reference))
+        return expected_improvement(candidates.costs, self._space_left.boxes)
+
+    def _volume(self) -> float:
+        """The hypervolume of the front that the last expected gains were beyond."""
+        left = self._space_left
+        if left is None:
+            return 0.0
+        front = [tuple(point) for point in left.front.tolist()]
+        return hypervolume(front, tuple(left.reference.tolist()))
 
     def expected_costs(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
         """What their costs are believed to be, one an objective, by all results together.
@@ -490,7 +543,8 @@ class GuidedStrategy(BaseStrategy):
         return [tuple(row) for row in (scaled * evidence.span + evidence.low).tolist()]
 
 
-def _over_largest(gains: Array) -> Array:
+def _relative(gains: Array) -> Array:
+    """To the largest, without what rounding does to costs that were scaled or shifted."""
     return np.asarray(np.round(gains / (gains.max() or 1.0), DIGITS), dtype=np.float64)
 
 

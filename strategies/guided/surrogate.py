@@ -26,6 +26,9 @@ TRUST = 2.0
 _CHOICES, _FEATURES = 3.0, 1.1
 """The sum of the weights, of all choices and of all features, that is expected."""
 
+_LINEAR_CHOICES, _LINEAR_FEATURES = 1.0, 0.3
+"""The same of the linear kernel."""
+
 _NOISE = np.log(0.02)
 _BOUNDS = {"weight": (-9.0, 3.0), "signal": (-3.0, 4.0), "noise": (-9.0, 1.0)}
 
@@ -50,6 +53,11 @@ class Points:
     def __getitem__(self, rows: Any) -> Points:
         return Points(self.places[rows], self.groups, self.choices)
 
+    def joined(self, others: Points) -> Points:
+        """These, then the others."""
+        places = np.concatenate([self.places, others.places])
+        return Points(places, self.groups, self.choices)
+
     @property
     def n_groups(self) -> int:
         """Choices and features."""
@@ -60,12 +68,14 @@ class Points:
 class Settings:
     """What is fitted: logarithms of weights, signals and noise, and the offset.
 
-    The kernel is the sum of two: one of choices and features together, and one of the features
-    alone, for what holds whatever the choices are (networks without operations learn nothing).
+    The kernel is the sum of three: one of choices and features together, a linear one of the same,
+    for what each adds by itself, and one of the features alone, for what holds whatever the choices
+    are (networks without operations learn nothing).
 
     Args:
-        theta: (groups + 1 + features + 1 + 1,): a weight for each group and the signal of the
-            first kernel, a weight for each feature and the signal of the second, the noise.
+        theta: (2 * (groups + 1) + features + 1 + 1,): a weight for each group and the signal of
+            the first kernel, the same of the second, a weight for each feature and the signal of
+            the third, the noise. Without features there is no third.
         offset: of the logarithm of costs; None: they are taken as they are.
     """
 
@@ -73,14 +83,18 @@ class Settings:
     offset: float | None
 
     def kernels(self, one: Points, other: Points) -> list[Array]:
-        """Each (points, points): ``signal * exp(-sum of weighted squared distances)``."""
+        """Each (points, points), see `_Part`."""
         found = []
         for part in _parts(one):
             scale = np.exp(self.theta[part.weights] / 2)[part.groups]
             near = one.places[:, part.coordinates] * scale
             far = other.places[:, part.coordinates] * scale
-            squares = (near**2).sum(axis=1)[:, None] + (far**2).sum(axis=1) - 2 * near @ far.T
-            found.append(np.exp(self.theta[part.signal] - np.maximum(squares, 0)))
+            product, signal = near @ far.T, self.theta[part.signal]
+            if part.is_linear:
+                found.append(np.exp(signal) * product)
+            else:
+                squares = (near**2).sum(axis=1)[:, None] + (far**2).sum(axis=1) - 2 * product
+                found.append(np.exp(signal - np.maximum(squares, 0)))
         return found
 
     def kernel(self, one: Points, other: Points) -> Array:
@@ -88,9 +102,16 @@ class Settings:
         total: Array = sum(self.kernels(one, other))  # type: ignore[assignment]
         return total
 
-    def signal(self, points: Points) -> float:
-        """The variance where nothing is known."""
-        return float(sum(np.exp(self.theta[part.signal]) for part in _parts(points)))
+    def signal(self, points: Points) -> Array:
+        """(points,), the variance where nothing is known."""
+        total = np.zeros(len(points))
+        for part in _parts(points):
+            size: Array | float = 1.0
+            if part.is_linear:
+                weights = np.exp(self.theta[part.weights])[part.groups]
+                size = points.places[:, part.coordinates] ** 2 @ weights
+            total += np.exp(self.theta[part.signal]) * size
+        return total
 
     @property
     def noise(self) -> float:
@@ -106,34 +127,42 @@ class Settings:
 class _Part:
     """One kernel of the sum: where its settings are, and what it looks at.
 
+    It is ``signal * exp(-sum of weighted squared distances)``, or a linear one
+    ``signal * sum of weighted products``.
+
     Args:
         weights: of theta.
         signal: of theta.
         coordinates: of the places.
         groups: (coordinates,), counted from its first weight.
+        is_linear: whether it is.
     """
 
     weights: slice
     signal: int
     coordinates: slice
     groups: NDArray[np.int64]
+    is_linear: bool = False
 
 
 def _parts(points: Points) -> list[_Part]:
     groups, features = points.n_groups, points.n_groups - points.choices
     both = _Part(slice(0, groups), groups, slice(None), points.groups)
-    if not features:
-        return [both]
-    alone = slice(groups + 1, groups + 1 + features)
-    return [both, _Part(alone, alone.stop, slice(-features, None), np.arange(features))]
+    after = slice(groups + 1, 2 * groups + 1)
+    parts = [both, _Part(after, after.stop, slice(None), points.groups, is_linear=True)]
+    if features:
+        alone = slice(after.stop + 1, after.stop + 1 + features)
+        parts.append(_Part(alone, alone.stop, slice(-features, None), np.arange(features)))
+    return parts
 
 
 def _prior(points: Points) -> tuple[Array, Array]:
     """Means and deviations of the settings. The more groups there are, the less each counts."""
     features = points.n_groups - points.choices
-    means = [np.log(_CHOICES / points.choices)] * points.choices
     of_features = [np.log(_FEATURES / features)] * features if features else []
-    means += [*of_features, 0.0]
+    linear = [np.log(_LINEAR_FEATURES / features)] * features if features else []
+    means = [np.log(_CHOICES / points.choices)] * points.choices + [*of_features, 0.0]
+    means += [np.log(_LINEAR_CHOICES / points.choices)] * points.choices + [*linear, 0.0]
     means += [*of_features, 0.0] if features else []
     deviations = [1.0] * len(means) + [2.0]
     return np.array([*means, _NOISE]), np.array(deviations)
@@ -219,8 +248,11 @@ def _loss(
     for part, kernel in zip(_parts(points), kernels, strict=True):
         by_kernel = slope * kernel
         rows, places = by_kernel.sum(axis=1), points.places[:, part.coordinates]
-        # The sum over all pairs of by_kernel times the squared distance in each coordinate.
-        spread = 2 * (rows @ places**2 - (places * (by_kernel @ places)).sum(axis=0))
+        if part.is_linear:
+            spread = -np.exp(theta[part.signal]) * (places * (slope @ places)).sum(axis=0)
+        else:
+            # The sum over pairs of by_kernel times the squared distance in each coordinate.
+            spread = 2 * (rows @ places**2 - (places * (by_kernel @ places)).sum(axis=0))
         by_group = np.bincount(
             part.groups, spread, minlength=part.weights.stop - part.weights.start
         )
@@ -258,11 +290,14 @@ class Process:
         predicted from the others (Rasmussen and Williams 2006, section 5.4.2): costs vary less in
         some parts of a space than in others.
         """
-        kernel = self.settings.kernel(points, self._points)
+        kernels = self.settings.kernels(points, self._points)
+        kernel: Array = sum(kernels)  # type: ignore[assignment]
         half = linalg.solve_triangular(self._factor, kernel.T, lower=True, check_finite=False)
         variance = np.maximum(self.settings.signal(points) - (half**2).sum(axis=0), 1e-9)
         mean = kernel @ self._solved
-        near = kernel / self.settings.signal(points)
+        local = [i for i, part in enumerate(_parts(points)) if not part.is_linear]
+        signals = [np.exp(self.settings.theta[_parts(points)[i].signal]) for i in local]
+        near: Array = sum(kernels[i] for i in local) / sum(signals)
         variance = variance * (TRUST + near @ self._errors) / (TRUST + near.sum(axis=1))
         return mean * self.deviation + self.mean, np.sqrt(variance) * self.deviation
 

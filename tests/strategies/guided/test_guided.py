@@ -93,6 +93,20 @@ def test_accuracy_in_percent_asks_the_same() -> None:
     assert asked[0] == asked[1]
 
 
+def test_what_is_asked_for_is_no_worse_than_its_neighbours_by_far() -> None:
+    """The ascent goes on from the best candidate of the pool, beyond what is in there."""
+    strategy = guided(pool=16, exploration=0.0)
+    play(strategy, 30)
+    observations = strategy._history.observations
+    codes, gains = strategy._scored(observations, random.Random(0))
+
+    assert len(codes) > 2 * 16
+    best = codes[int(gains.argmax())]
+    near = [c for c in strategy._pool.near(best, 1000, ()) if not strategy._history.knows(c)]
+    of_near = strategy._gains(strategy._evidence(observations), [best, *near])
+    assert of_near[0] >= 0.8 * of_near.max()
+
+
 def test_what_is_pending_is_not_bet_on_twice() -> None:
     strategy = guided()
     play(strategy, 30)

@@ -28,16 +28,30 @@ def test_the_gradient_is_that_of_the_loss() -> None:
 
 def test_the_kernel_is_as_it_is_written() -> None:
     where = points(2)
-    theta = np.log([0.5, 1.5, 2.0, 0.7, 3.0, 0.3, 0.9, 2.5, 0.1])
-    squares = (where.places[0] - where.places[1]) ** 2
-    both = 3.0 * np.exp(-squares @ np.array([0.5, 0.5, 1.5, 2.0, 0.7]))
-    alone = 2.5 * np.exp(-squares[3:] @ np.array([0.3, 0.9]))
+    theta = np.log([0.5, 1.5, 2.0, 0.7, 3.0, 0.2, 0.4, 0.6, 0.8, 1.1, 0.3, 0.9, 2.5, 0.1])
+    one, other = where.places
+    both = 3.0 * np.exp(-((one - other) ** 2) @ np.array([0.5, 0.5, 1.5, 2.0, 0.7]))
+    linear = 1.1 * one * np.array([0.2, 0.2, 0.4, 0.6, 0.8])
+    alone = 2.5 * np.exp(-((one - other) ** 2)[3:] @ np.array([0.3, 0.9]))
 
     found = Settings(theta, None).kernel(where, where)
 
-    assert found[0, 1] == pytest.approx(both + alone)
-    assert found[0, 0] == pytest.approx(5.5)
-    assert Settings(theta, None).signal(where) == pytest.approx(5.5)
+    assert found[0, 1] == pytest.approx(both + linear @ other + alone)
+    assert found[0, 0] == pytest.approx(5.5 + linear @ one)
+    assert Settings(theta, None).signal(where) == pytest.approx(np.diag(found))
+
+
+def test_what_choices_add_holds_far_from_what_was_told() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(24)
+    told = Points(rng.integers(0, 2, (60, 24)) - 0.5, groups, 24)
+    other = Points(rng.integers(0, 2, (200, 24)) - 0.5, groups, 24)
+    effects = rng.random(24)
+    costs = told.places @ effects
+    process = Process(fit(told, costs, np.ones(60), False), told, costs, np.ones(60))
+
+    error = process.predict(other)[0] - other.places @ effects
+    assert np.sqrt((error**2).mean()) < 0.2 * costs.std()
 
 
 def test_predicts_what_it_was_not_told() -> None:
@@ -60,7 +74,7 @@ def test_what_does_not_matter_gets_little_weight() -> None:
     told = points(80)
     settings = fit(told, told.places[:, 2].copy(), np.ones(80), is_warped=False)
 
-    weights = settings.theta[:4]
+    weights = settings.theta[5:9]  # of the linear kernel
     assert weights[1] == weights.max()
 
 
@@ -112,7 +126,7 @@ def test_no_features() -> None:
     where = Points(np.random.default_rng(0).random((10, 3)), np.array([0, 0, 1]), 2)
     settings = fit(where, np.linspace(0, 1, 10), np.ones(10))
 
-    assert len(settings.theta) == 4
+    assert len(settings.theta) == 7
     assert settings.kernel(where, where).shape == (10, 10)
 
 
