@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from nas.pareto import hypervolume
+
 Array = NDArray[np.float64]
 
 
@@ -143,3 +145,27 @@ def nondominated(costs: Array) -> NDArray[np.bool_]:
             beaten = (costs >= costs[row]).all(axis=1) & (costs > costs[row]).any(axis=1)
             kept &= ~beaten
     return kept
+
+
+class SpaceLeft:
+    """What a front leaves to be gained.
+
+    Args:
+        front: (points, objectives), not dominated by one another.
+        reference: (objectives,).
+    """
+
+    def __init__(self, front: Array, reference: Array) -> None:
+        self._front, self._reference = front, reference
+        self.boxes = boxes(front, reference)
+
+    @property
+    def volume(self) -> float:
+        """The hypervolume of the front."""
+        points = [tuple(point) for point in self._front.tolist()]
+        return hypervolume(points, tuple(self._reference.tolist()))
+
+    def is_beyond(self, front: Array, reference: Array) -> bool:
+        """Whether it is that of this front."""
+        same = np.array_equal(self._front, front)
+        return same and np.array_equal(self._reference, reference)

@@ -16,23 +16,18 @@ from numpy.typing import NDArray
 import strategies
 from nas.choices import Choice, Genotype
 from nas.objectives import Constraint, Objective
-from nas.pareto import hypervolume
 from nas.registry import unknown
 from nas.trials import Exhausted
 from strategies.base import BaseStrategy, Screen
 from strategies.guided.closer import LOOKED_AT, Closer, Look
 from strategies.guided.codes import CodeSpace
-from strategies.guided.improvement import (
-    Boxes,
-    boxes,
-    expected_improvement,
-    nondominated,
-)
+from strategies.guided.foreknown import Foreknown
+from strategies.guided.improvement import SpaceLeft, expected_improvement, nondominated
 from strategies.guided.model import TUNED, Beliefs, Evidence, Model
 from strategies.guided.modeled import EXHAUSTIVE, ModeledFront
 from strategies.guided.pool import Pool
 from strategies.guided.prior import Earlier, Prior, checked, helps
-from strategies.guided.screened import Features, Screened
+from strategies.guided.screened import Screened
 from strategies.guided.surrogate import Points
 from strategies.history import DIGITS, Code, Observation
 from strategies.options import check_share, check_whole
@@ -62,9 +57,6 @@ STEPS, NEAR_A_STEP = 6, 16
 FIRST_GENERATIONS = 10
 """Of evolution on what is screened, for the first trainings."""
 
-CAPACITIES = ("macs", "params")
-"""Metrics of which the first networks should have much for what they cost."""
-
 
 @dataclass(frozen=True)
 class _Expected:
@@ -83,25 +75,6 @@ class _Expected:
     pool: list[Code] = field(default_factory=list)
     gains: Array = field(default_factory=lambda: np.zeros(0))
     share: float | None = None
-
-
-@dataclass(frozen=True)
-class _SpaceLeft:
-    """What the front leaves to be gained.
-
-    Args:
-        front: (points, objectives).
-        reference: (objectives,).
-        boxes: that fill the space between them.
-    """
-
-    front: Array
-    reference: Array
-    boxes: Boxes
-
-    def is_of(self, front: Array, reference: Array) -> bool:
-        """Whether it is of these."""
-        return np.array_equal(self.front, front) and np.array_equal(self.reference, reference)
 
 
 class GuidedStrategy(BaseStrategy):
@@ -167,19 +140,22 @@ class GuidedStrategy(BaseStrategy):
         self._earlier = checked(prior, history, len(self._objectives))
         self._space = CodeSpace(self._choices)
         self._pool = Pool(self._space, history.encode, seed, check_whole("pool", pool, 16))
+        self._before = Foreknown(self._known, self._pool, objectives, constraints)
         self._proposals = PROPOSALS_AN_ASK.get(proposer, 0)
         self._base = strategies.create(proposer, choices, objectives, seed, None, constraints)
         self._waiting: dict[Code, None] = {}
         if proxies is not None and not callable(proxies):
             raise ValueError(f"proxies must be a function of a genotype, but got {proxies!r}")
-        self._closer = proxies and Closer(proxies, history.decode, self._place, self._capacity)
+        self._closer = proxies and Closer(
+            proxies, history.decode, self._place, self._before.capacity
+        )
         self._model: Model | None = None
-        self._space_left: _SpaceLeft | None = None
+        self._space_left: SpaceLeft | None = None
         self._tuned_at, self._tuning = 0, list[Observation]()
         self._expected = _Expected()
         everything = Pool(self._space, history.encode, seed, max(pool, EXHAUSTIVE))
         self._modeled = ModeledFront(
-            self._space, everything, self._known, self._comparable_costs, seed
+            self._space, everything, self._known, self._before.comparable_costs, seed
         )
 
     @property
@@ -191,7 +167,7 @@ class GuidedStrategy(BaseStrategy):
         if self._screen is None:
             yield NO_SCREEN
             return
-        sample = self._sample
+        sample = self._before.sample
         violations = [self._known(code).violation for code in sample]
         buildable = [violation for violation in violations if math.isfinite(violation)]
         if buildable and min(buildable) > 0:
@@ -200,7 +176,7 @@ class GuidedStrategy(BaseStrategy):
                 f"guided: no candidate of {len(sample)} satisfies {bounds}; "
                 f"nearest violates by {100 * min(buildable):.3g} %"
             )
-        if self._needs_no_training:
+        if self._before.is_all:
             yield KNOWN
         if self._closer is not None and self._closer.verdict is not None:
             yield f"guided: {self._closer.verdict}"
@@ -208,65 +184,12 @@ class GuidedStrategy(BaseStrategy):
     # What is known before training
 
     @functools.cached_property
-    def _sample(self) -> list[Code]:
-        sample = self._pool.sample()
-        for code in sample:
-            self._known(code)
-        return sample
-
-    @functools.cached_property
-    def _features(self) -> Features:
-        values = self._known.values(self._sample)
-        wanted = {objective.metric for objective in self._objectives}
-        places = [i for i, name in enumerate(self._known.names) if name in wanted]
-        return Features.of(values[~np.isnan(values).all(axis=1)], places)
-
-    @property
-    def _needs_no_training(self) -> bool:
-        metrics = {objective.metric for objective in self._objectives}
-        metrics |= {constraint.metric for constraint in self._constraints}
-        _ = self._sample
-        return metrics <= set(self._known.names) - self._known.estimated
-
-    def _screened_costs(self, codes: Sequence[Code]) -> Array:
-        """(codes, objectives), NaN where a cost is not known before training."""
-        _ = self._sample
-        values, names = self._known.values(codes), self._known.names
-        costs = np.full((len(codes), len(self._objectives)), np.nan)
-        for j, objective in enumerate(self._objectives):
-            if objective.metric in names:
-                sign = -1.0 if objective.direction == "maximize" else 1.0
-                costs[:, j] = sign * values[:, names.index(objective.metric)]
-        return costs
-
-    @functools.cached_property
-    def _range(self) -> tuple[Array, Array]:
-        """(objectives,) each: the least of the screened costs in the sample, and their span."""
-        costs = self._screened_costs(self._sample)
-        low = np.where(np.isnan(costs), np.inf, costs).min(axis=0, initial=np.inf)
-        span = np.where(np.isnan(costs), -np.inf, costs).max(axis=0, initial=-np.inf) - low
-        return np.where(np.isfinite(low), low, 0.0), np.where(span > 0, span, 1.0)
-
-    def _comparable_costs(self, codes: Sequence[Code]) -> Array:
-        """Those that are screened, scaled and rounded: alike in whatever unit."""
-        low, span = self._range
-        costs = (self._screened_costs(codes) - low) / span
-        return np.asarray(np.round(costs, DIGITS), dtype=np.float64)
-
-    @functools.cached_property
     def _prior(self) -> Prior:
         codes, costs = self._earlier
         built = [self._known(tuple(code)).values is not None for code in codes.tolist()]
         codes, costs = codes[built], costs[built]
-        screened = self._screened_costs([tuple(code) for code in codes.tolist()])
+        screened = self._before.costs([tuple(code) for code in codes.tolist()])
         return Prior(codes, costs, screened, self._place_plainly)
-
-    @functools.cached_property
-    def _worst_screened(self) -> Array:
-        """(objectives,), the largest costs in the sample, NaN where none is known."""
-        allowed = [code for code in self._sample if self._known(code).violation == 0]
-        worst = np.fmax.reduce(self._screened_costs(allowed), axis=0, initial=math.nan)
-        return np.asarray(worst, dtype=np.float64)
 
     def _place(self, codes: NDArray[np.int64]) -> Points:
         return self._place_plainly(codes, self._prior(codes))
@@ -280,7 +203,7 @@ class GuidedStrategy(BaseStrategy):
     def _place_plainly(self, codes: NDArray[np.int64], more: Array | None = None) -> Points:
         places = self._space.placed(codes)
         values = self._known.values(map(tuple, codes.tolist()))
-        features = self._features(values)
+        features = self._before.features(values)
         features = features if more is None else np.hstack([features, more])
         numbers = np.arange(features.shape[1]) + len(self._choices)
         groups = np.concatenate([self._space.groups, numbers])
@@ -346,7 +269,7 @@ class GuidedStrategy(BaseStrategy):
         return complete >= 2 and in_work >= self._startup and bool(self._tuning)
 
     def _pick(self, proposals: Iterator[Genotype]) -> Genotype:
-        if self._screen is None or not self._needs_no_training:
+        if self._screen is None or not self._before.is_all:
             return super()._pick(proposals)
         failed = [o.code for o in self._history.observations if o.costs is None]
         front = self._modeled.without(failed)
@@ -364,12 +287,12 @@ class GuidedStrategy(BaseStrategy):
 
         With a prior two kinds of layers: by what it predicts, and by capacity.
         """
-        codes = [code for code in self._sample if self._known(code).violation == 0]
+        codes = self._before.allowed
         if not self._known.names or not codes:
             return codes
         kinds = [self._promise] if self._prior.objectives else []
         lists = list[list[Code]]()
-        for worth in [*kinds, self._worth]:
+        for worth in [*kinds, self._before.worth]:
             best = self._pool.evolved(self._known, worth, FIRST_GENERATIONS)
             codes = list(dict.fromkeys([*codes, *best]))
             lists.append([codes[i] for i in _by_layers(worth(codes), 4 * self._startup)])
@@ -377,19 +300,9 @@ class GuidedStrategy(BaseStrategy):
         mixed = itertools.zip_longest(*lists, [c for c in codes if c not in layered])
         return list(dict.fromkeys(code for each in mixed for code in each if code is not None))
 
-    def _worth(self, codes: Sequence[Code]) -> Array:
-        """Known costs, and capacity as a benefit: (codes, criteria), lower is better."""
-        costs = self._comparable_costs(codes)
-        costs = costs[:, np.isfinite(costs).all(axis=0)]
-        names, wanted = self._known.names, {objective.metric for objective in self._objectives}
-        values = self._known.values(codes)
-        capacities = [n for n in CAPACITIES if n in names and n not in wanted]
-        capacity = [-values[:, [names.index(name)]] for name in capacities[:1]]
-        return np.hstack([costs, *capacity])
-
     def _promise(self, codes: Sequence[Code]) -> Array:
         """Known costs, and those that the prior predicts: (codes, criteria), lower is better."""
-        costs = self._screened_costs(codes)
+        costs = self._before.costs(codes)
         costs = costs[:, np.isfinite(costs).all(axis=0)]
         predicted = self._prior(np.array(codes, dtype=int).reshape(-1, len(self._choices)))
         return np.hstack([costs, predicted])
@@ -414,7 +327,7 @@ class GuidedStrategy(BaseStrategy):
         """
         observations = self._history.observations
         if not self._has_learned(observations) or (
-            self._screen is not None and self._needs_no_training
+            self._screen is not None and self._before.is_all
         ):
             return None
         self._scored(observations, self._generator("ask"))
@@ -443,7 +356,7 @@ class GuidedStrategy(BaseStrategy):
             new = self._eligible(near)
             if new:
                 pool, gains = pool + new, np.concatenate([gains, self._gains(evidence, new)])
-        volume = self._volume()
+        volume = self._space_left.volume if self._space_left else 0.0
         share = float(gains.max()) / volume if volume else None
         return pool, self._looked_closer(evidence, pool, _relative(gains)), share
 
@@ -456,11 +369,6 @@ class GuidedStrategy(BaseStrategy):
         gains = gains.copy()
         gains[best] = 1 + _relative(self._gains(evidence, [codes[i] for i in best], model))
         return gains
-
-    def _capacity(self, codes: Sequence[Code]) -> Array | None:
-        """(codes,), what is screened first of multiply-accumulates and parameters, if anything."""
-        known = [name for name in CAPACITIES if name in self._known.names]
-        return self._known.values(codes)[:, self._known.names.index(known[0])] if known else None
 
     def _eligible(self, codes: Sequence[Code]) -> list[Code]:
         """Those not known that nothing rules out."""
@@ -479,7 +387,7 @@ class GuidedStrategy(BaseStrategy):
 
     def _evidence(self, observations: Sequence[Observation]) -> Evidence:
         def known(codes: NDArray[np.int64]) -> Array:
-            return self._screened_costs([tuple(code) for code in codes.tolist()])
+            return self._before.costs([tuple(code) for code in codes.tolist()])
 
         return Evidence.of(observations, len(self._objectives), known)
 
@@ -498,7 +406,7 @@ class GuidedStrategy(BaseStrategy):
             evidence,
             np.array(waiting, dtype=int).reshape(shape),
             np.array(codes, dtype=int).reshape(shape),
-            self._screened_costs([*waiting, *codes]),
+            self._before.costs([*waiting, *codes]),
         )
 
     def _improvement(self, evidence: Evidence, pending: Beliefs, candidates: Beliefs) -> Array:
@@ -509,21 +417,13 @@ class GuidedStrategy(BaseStrategy):
         believed = np.column_stack([belief.median for belief in pending.costs])
         front = np.vstack([feasible, believed[pending.chance > 0.5]])
         known = [not belief.deviation.any() for belief in candidates.costs]
-        worst = np.where(known, np.fmax(evidence.scaled(self._worst_screened), 1.0), 1.0)
+        worst = np.where(known, np.fmax(evidence.scaled(self._before.worst), 1.0), 1.0)
         reference = worst + BEYOND
         front = front[nondominated(front)]
         # The same for all that are looked at in an ask.
-        if self._space_left is None or not self._space_left.is_of(front, reference):
-            self._space_left = _SpaceLeft(front, reference, boxes(front, reference))
+        if self._space_left is None or not self._space_left.is_beyond(front, reference):
+            self._space_left = SpaceLeft(front, reference)
         return expected_improvement(candidates.costs, self._space_left.boxes)
-
-    def _volume(self) -> float:
-        """The hypervolume of the front that the last expected gains were beyond."""
-        left = self._space_left
-        if left is None:
-            return 0.0
-        front = [tuple(point) for point in left.front.tolist()]
-        return hypervolume(front, tuple(left.reference.tolist()))
 
     def expected_costs(self, genotypes: Sequence[Genotype]) -> list[tuple[float, ...]]:
         """What their costs are believed to be, one an objective, by all results together.
