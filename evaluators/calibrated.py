@@ -128,7 +128,7 @@ class _Part(NamedTuple):
 
     each_ms: float
     zero_shot_ms: float
-    weights_s: float
+    fetched_s: tuple[float, float]
     amounts: Array
     column: int
     binds: str
@@ -197,8 +197,8 @@ class Calibrated:
         process, floors, _ = self._residual
         counts = np.array([kernel.count for kernel in kernels], dtype=float)
         each = np.array([part.each_ms for part in parts])
-        weights_s = float(counts @ np.array([part.weights_s for part in parts]))
-        call = 1e3 * (self._engine.call_s(kernels[0]) + self._engine.evicted_s(weights_s))
+        fetched_s = counts @ np.array([part.fetched_s for part in parts])
+        call = 1e3 * (self._engine.call_s(kernels[0]) + self._engine.evicted_s(*fetched_s))
         zero_shot = counts @ np.array([part.zero_shot_ms for part in parts]) + call
         total = counts @ each + call * self._coefficients[CALL]
         total = max(total, _LEAST_OF_ZERO_SHOT * self._scale * zero_shot, 1e-9)
@@ -251,7 +251,7 @@ class Calibrated:
         part = _Part(
             each_ms=1e3 * float(each),
             zero_shot_ms=1e3 * (demand.busy_s + demand.overhead_s),
-            weights_s=demand.weights_s,
+            fetched_s=(demand.weights_s, demand.refetched_s),
             amounts=1e3 * np.array([found.get(name, 0.0) for name in columns]),
             column=self._residual[2].get(counted(kernel, 1), -1),
             binds=demand.binds,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from evaluators.integer_convolutions import IntegerConvolutions
@@ -69,9 +69,12 @@ class Demand:
         relaid: its images are so large that the compiler changes their layout.
         relaid_s: for the tensors whose layout changes; None: all that it reads and writes.
         function_s: of the function that it applies to what it writes.
-        scattered_s: for what it fetches of the memory and does not use.
+        scattered_s: for what it fetches of the memory and does not use, or moves piece by piece.
         serial: what computes it moves its elements too, so that neither hides the other.
-        streamed: its weights are packed or fetched before it computes, and so come on top.
+        exposed: weights are fetched or packed before its arithmetic, and so come on top but for
+            what hides them; what transfers add to the arithmetic is a component, not all of them.
+        hides_s: of its arithmetic, what goes on while weights are fetched all the same.
+        refetched_s: more, if its weights have left the cache when they are needed.
     """
 
     kind: str
@@ -85,14 +88,17 @@ class Demand:
     function_s: float = 0.0
     scattered_s: float = 0.0
     serial: bool = False
-    streamed: bool = False
+    exposed: bool = False
+    hides_s: float = 0.0
+    refetched_s: float = 0.0
 
     @property
     def busy_s(self) -> float:
         """Arithmetic and transfers run at the same time (Williams et al., Roofline, 2009)."""
-        apart_s = self.weights_s if self.streamed else 0.0
-        moving_s = self.activations_s + self.weights_s - apart_s + self.scattered_s
+        moving_s = self.activations_s + self.scattered_s
+        moving_s += 0.0 if self.exposed else self.weights_s
         parts = self.compute_s + self.function_s, moving_s
+        apart_s = self._visible_weights_s if self.exposed else 0.0
         return apart_s + (sum(parts) if self.serial else max(parts))
 
     @property
@@ -112,7 +118,7 @@ class Demand:
         plain = self.kind.partition(".")[0]
         found = {
             f"{self.moves}.memory": self._exposed_s(plain),
-            "weights": self.weights_s,
+            "weights": self._visible_weights_s,
             "overhead": self.overhead_s,
         }
         if plain not in _MOVERS:
@@ -134,12 +140,15 @@ class Demand:
         On a CPU, that is what does not hide behind it; elsewhere, measurements are described better
         by all of it.
         """
-        if not self.streamed:
+        if not self.exposed:
             return self.activations_s
-        hidden_s = self.compute_s + self.function_s
-        if plain in _MOVERS:
-            return max(self.activations_s, hidden_s)
-        return max(0.0, self.activations_s - hidden_s)
+        computes_s = self.compute_s + self.function_s
+        longer_s = max(self.activations_s, computes_s)
+        return longer_s if plain in _MOVERS else longer_s - computes_s
+
+    @property
+    def _visible_weights_s(self) -> float:
+        return max(0.0, self.weights_s - self.hides_s)
 
     @property
     def moves(self) -> str:
@@ -216,7 +225,7 @@ class Processor:
         moving = bandwidth * self._moving_share(name, one.dtype)
         if one.dtype in ("int8", "uint8") and self._profile.dtype != "int8":
             name += ".int8"
-        return Demand(
+        demand = Demand(
             kind=name,
             compute_s=self._compute_s(one),
             activations_s=activations / moving,
@@ -226,10 +235,20 @@ class Processor:
             relaid=math.prod(one.out_shape[2:]) >= self._relaid_pixels,
             relaid_s=one.output_bytes * written * self._batch / bandwidth,
             function_s=self._function_s(one) if one.fused else 0.0,
+            scattered_s=self._rows_s(one),
             # The vector unit of a TPU loads and stores by itself.
             serial=self._lanes > 1 and one.op == "depthwise",
-            streamed=self._tile is not None,
+            exposed=self._tile is not None,
         )
+        if not self._tile or not demand.weights_s:
+            return demand
+        if one.op == "linear":  # the first rows use each weight as it comes
+            rows = math.prod(one.out_shape[:-1]) * self._batch
+            share = min(1.0, self._profile.part("tile_rows", 0.0) / rows)
+            demand = replace(demand, hides_s=demand.compute_s * share)
+        farther_s = demand.weights_s * self._cache_bytes_s / self._memory_bytes_s
+        again_s = replace(demand, weights_s=farther_s).busy_s - demand.busy_s
+        return replace(demand, refetched_s=again_s)
 
     def call_s(self, kernel: Kernel) -> float:
         """Cost of a call that begins with this kernel: fixed, and to normalize the input."""
@@ -241,25 +260,36 @@ class Processor:
         elements = math.prod(one.in_shape) * self._batch
         return fixed + elements * _NORMALIZATION_BYTES / self._cache_bytes_s
 
-    def evicted_s(self, weights_s: float) -> float:
+    def evicted_s(self, weights_s: float, refetched_s: float) -> float:
         """To fetch weights again that a cache cannot hold until the next call needs them.
 
         Args:
             weights_s: the demand of all kernels of a network.
+            refetched_s: the same.
         """
         if not self._tile or not self._cache_bytes:
             return 0.0
         of_cache = weights_s * self._cache_bytes_s / self._cache_bytes
-        share = min(1.0, max(0.0, 2 * of_cache - 1))  # activations need some of it
-        return share * weights_s * (self._cache_bytes_s / self._memory_bytes_s - 1)
+        return refetched_s * min(1.0, max(0.0, 2 * of_cache - 1))  # activations need some of it
 
     def _overhead_s(self, kernel: Kernel) -> float:
         known = self._profile.overhead_s
         name = "product" if kernel.macs and "product" in known else "op"
         fixed = figure(known, name, kernel.dtype)
-        # ONNX Runtime executes the view that splits the heads of an attention, too.
-        is_split = self._tile and kernel.op == "transpose" and len(kernel.out_shape) == 4
-        return 2 * fixed if is_split else fixed
+        if not self._tile:
+            return fixed
+        if kernel.op == "transpose" and len(kernel.out_shape) == 4:
+            return 2 * fixed  # ONNX Runtime executes the view that splits the heads, too
+        # The products of the heads come one after the other.
+        return fixed * math.prod(kernel.out_shape[:-2]) if kernel.op == "matmul" else fixed
+
+    def _rows_s(self, kernel: Kernel) -> float:
+        """Of a transpose that keeps rows together: to copy each of them."""
+        row = self._profile.overhead_s.get("row")
+        moves_rows = kernel.op == "transpose" and kernel.in_shape[-1] == kernel.out_shape[-1]
+        if not row or not moves_rows or 1 in kernel.out_shape[1:-1]:
+            return 0.0
+        return row.value * math.prod(kernel.out_shape[:-1]) * self._batch
 
     def _weight_bytes(self, kernel: Kernel) -> float:
         """Without those that meet nothing but padding."""
@@ -282,16 +312,17 @@ class Processor:
         else:
             each = _FUNCTION_OPERATIONS if kernel.op in _FUNCTIONS else 1
             operations = math.prod(kernel.out_shape) * self._fill(kernel.out_shape) * each
-        share = self._share(class_of(kernel), engine, kernel.dtype)
+        share = self._share(kernel.op, class_of(kernel), engine, kernel.dtype)
         seconds = operations / (self._peak(engine, kernel.dtype) * share)
         if self._integers and kernel.dtype == "int8" and kernel.op in _GATHERING:
             seconds += self._integers.beside_s(kernel, window_of(kernel))
         return seconds * self._batch
 
-    def _share(self, name: str, engine: str, dtype: str) -> float:
-        """The attainable share of a peak: of this class of kernels where the profile has it."""
+    def _share(self, op: str, name: str, engine: str, dtype: str) -> float:
+        """The attainable share of a peak: of this operator or class where the profile has it."""
         known = self._profile.efficiency
-        for key in (f"{name}_{dtype}", name.rstrip("357") + f"_{dtype}", name, name.rstrip("357")):
+        names = dict.fromkeys((op, name, name.rstrip("357")))
+        for key in (*(f"{each}_{dtype}" for each in names), *names):
             if key in known:
                 return known[key].value
         return figure(known, engine, dtype)
@@ -305,7 +336,7 @@ class Processor:
     def _function_s(self, kernel: Kernel) -> float:
         elements = math.prod(kernel.out_shape) * self._fill(kernel.out_shape)
         operations = elements * _FUNCTION_OPERATIONS * self._batch
-        share = self._share("fused", "vector", kernel.dtype)
+        share = self._share("fused", "fused", "vector", kernel.dtype)
         return operations / (self._peak("vector", kernel.dtype) * share)
 
     def _fill(self, shape: tuple[int, ...]) -> float:
@@ -402,7 +433,7 @@ class ConvolutionEngine:
         """Fixed cost of a call."""
         return self._profile.overhead_s["call"].value
 
-    def evicted_s(self, weights_s: float) -> float:
+    def evicted_s(self, weights_s: float, refetched_s: float) -> float:
         """Nothing: weights are fetched in each call anyway."""
         return 0.0
 

@@ -100,14 +100,14 @@ def components_of(
     for row, part in enumerate(parts):
         for name, seconds in part.items():
             each[row, columns[name]] += 1e3 * seconds
-    weights_s = table.counts @ np.array([demand.weights_s for demand in demands])
+    fetched = np.array([(demand.weights_s, demand.refetched_s) for demand in demands])
     calls = {index: engine.call_s(table.kernels[index]) for index in set(table.first)}
     call_s = [calls[index] for index in table.first]
     return Components(
         names=tuple(columns),
         each=each,
         zero_shot=np.array([1e3 * (demand.busy_s + demand.overhead_s) for demand in demands]),
-        call_ms=1e3 * (np.array(call_s) + [engine.evicted_s(s) for s in weights_s]),
+        call_ms=1e3 * (np.array(call_s) + [engine.evicted_s(*s) for s in table.counts @ fetched]),
     )
 
 

@@ -29,7 +29,7 @@ class Roofline:
 
     def __init__(self, profile: HardwareProfile, batch: int, dtype: str) -> None:
         self._engine = engine_of(profile, batch, dtype)
-        self._known: dict[Kernel, tuple[KernelLatency, float]] = {}
+        self._known: dict[Kernel, tuple[KernelLatency, tuple[float, float]]] = {}
         self._bar = profile.uncertainty.value
 
     def times(
@@ -38,7 +38,8 @@ class Roofline:
         """Milliseconds of one call with both ends of its bar, those of each kernel, what binds."""
         known = [self._known.get(kernel) or self._learn(kernel) for kernel in kernels]
         parts = tuple([part for part, _ in known])
-        evicted_s = self._engine.evicted_s(sum([weights_s for _, weights_s in known]))
+        weights_s = sum([one for _, (one, _) in known])
+        evicted_s = self._engine.evicted_s(weights_s, sum([again for _, (_, again) in known]))
         spent = {
             "overhead": self._engine.call_s(kernels[0]) * 1e3,
             "compute": 0.0,
@@ -50,8 +51,8 @@ class Roofline:
         binds = max(spent, key=lambda name: spent[name])
         return total, total / self._bar, total * self._bar, parts, binds
 
-    def _learn(self, kernel: Kernel) -> tuple[KernelLatency, float]:
-        """A kernel's latency, and the seconds that its weights take."""
+    def _learn(self, kernel: Kernel) -> tuple[KernelLatency, tuple[float, float]]:
+        """A kernel's latency, and the seconds to fetch its weights: from the cache, and more."""
         demand = self._engine.demand(kernel)
         part = KernelLatency(
             op=kernel.op,
@@ -61,5 +62,11 @@ class Roofline:
             latency_ms=(demand.overhead_s + demand.busy_s) * kernel.count * 1e3,
             binds=demand.binds,
         )
-        found = self._known[kernel] = part, demand.weights_s * kernel.count
+        found = self._known[kernel] = (
+            part,
+            (
+                demand.weights_s * kernel.count,
+                demand.refetched_s * kernel.count,
+            ),
+        )
         return found

@@ -66,4 +66,5 @@ def budget_of(config: ExperimentConfig) -> Budget:
         epochs=budget.epochs,
         epochs_each=training.epochs + tunings * training.fine_tune_epochs,
         improvement_per_minute=budget.improvement_per_minute,
+        confirm=budget.confirm,
     )

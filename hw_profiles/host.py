@@ -26,23 +26,25 @@ _FIT = (
 _SHARES = {
     "memory": 1.0,
     "matrix": 1.0,
-    "stem": 1.0,
-    "vector": 0.056,
+    "stem": 0.91,
+    "vector": 0.045,
     "depthwise": 1.0,
-    "function": 0.076,
+    "function": 0.075,
     "fused": 0.23,
+    "softmax": 0.095,
+    "layer_norm": 0.055,
     "matrix_int8": 1.0,
-    "stem_int8": 0.81,
-    "matmul_int8": 0.32,
-    "vector_int8": 0.0096,
-    "depthwise_int8": 0.13,
+    "stem_int8": 0.75,
+    "matmul_int8": 0.4,
+    "vector_int8": 0.01,
+    "depthwise_int8": 0.135,
     "function_int8": 0.0037,
     "memory_mul_int8": 0.13,
     "memory_add_int8": 0.7,
-    "memory_pool_int8": 0.33,
+    "memory_pool_int8": 0.26,
 }
 """Attainable shares of the peaks. Functions count 8 operations an element."""
-_TILE_COSTS = {"tile_step": 0.8, "tile_start": 48.0, "tile_reload": 1.3}
+_TILE_COSTS = {"tile_step": 0.7, "tile_start": 48.0, "tile_reload": 0.9}
 _TILE_FIT = (
     "assumption: multiply-adds of vectors, as fitted to those networks; "
     "the form is that of 900 convolutions in ONNX Runtime's profiler; calibration replaces it"
@@ -85,6 +87,8 @@ class Isa:
         source = _BLOCKS.format(*tile, self.name)
         names = ("tile_channels", "tile_pixels", "tile_blocks")
         sizes = {name: Figure(size, source) for name, size in zip(names, tile, strict=True)}
+        rows = 12 if self.lanes == 16 else 6
+        sizes["tile_rows"] = Figure(rows, f"ONNX Runtime's products: rows a tile ({self.name})")
         fitted = {name: Figure(cost, _TILE_FIT) for name, cost in _TILE_COSTS.items()}
         return sizes | fitted | integers
 
@@ -205,19 +209,20 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
             "version of the runtime may differ more",
         ),
         bandwidth_bytes_s={
-            "memory": Figure(26e9, f"{_FIT}; most of it within the third-level cache"),
+            "memory": Figure(24e9, f"{_FIT}; most of it within the third-level cache"),
             "cache": Figure(61e9, _FIT),
         },
         overhead_s={
-            "call": Figure(0.3e-6, _FIT),
-            "call_int8": Figure(1.9e-6, f"{_FIT}; transposes"),
-            "op": Figure(0.4e-6, _FIT),
-            "op_int8": Figure(0.8e-6, _FIT),
+            "call": Figure(0.36e-6, _FIT),
+            "call_int8": Figure(2.2e-6, f"{_FIT}; transposes"),
+            "op": Figure(0.35e-6, _FIT),
+            "op_int8": Figure(0.78e-6, _FIT),
             "product": Figure(0.4e-6, _FIT),
-            "product_int8": Figure(0.75e-6, _FIT),
+            "product_int8": Figure(0.78e-6, _FIT),
             "window": Figure(1.0e-9, _FIT),
             "output": Figure(0.11e-9, _FIT),
             "ragged": Figure(5e-9, _FIT),
+            "row": Figure(13e-9, _FIT),
         },
         efficiency={name: Figure(share, _FIT) for name, share in _SHARES.items()},
         parts=isa.parts,

@@ -52,9 +52,10 @@ def moved(op: str, width: int, size: int, reads: int = 1) -> Kernel:
     return Kernel(op, shape, made, "float32", 0, reads * image, written, 0)
 
 
-def dense(inputs: int, outputs: int) -> Kernel:
-    sizes = 4 * inputs, 4 * outputs, 4 * (inputs + 1) * outputs
-    return Kernel("linear", (1, inputs), (1, outputs), "float32", inputs * outputs, *sizes)
+def dense(inputs: int, outputs: int, rows: int = 1) -> Kernel:
+    sizes = 4 * rows * inputs, 4 * rows * outputs, 4 * (inputs + 1) * outputs
+    shapes, macs = ((rows, inputs), (rows, outputs)), rows * inputs * outputs
+    return Kernel("linear", *shapes, "float32", macs, *sizes)
 
 
 def network(seed: int, lowering: str = "onnxruntime") -> Workload:

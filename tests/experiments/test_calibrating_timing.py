@@ -80,7 +80,7 @@ def test_what_was_disturbed_is_timed_again_but_not_for_ever(simulate: Simulate) 
     quiet = {"rounds_ms": [(0.003, 1.0)] * 20, "passes": PASSES}  # it was faster once
     found = timed("ab", known={"b": quiet})
     assert [name for name, *_ in machine.loaded].count("a") == MOST_PASSES
-    assert found["a"] == pytest.approx(1.0 * 0.00375 / 0.006)  # corrected by the reference
+    assert found["a"] == pytest.approx(1.0)  # the reference may be slow for its own reasons
 
 
 def test_what_is_settled_is_not_timed_again_nor_packed(simulate: Simulate) -> None:

@@ -91,7 +91,7 @@ def test_a_metric_only_where_it_is_computed(tmp_path) -> None:
 def test_a_search_with_proxies_rejects_by_them(tmp_path) -> None:
     impossible = "constraints=['proxy_naswot >= 1000000']"
     config = small_config(*QUICK, NAMES, impossible, "budget.rejected=2", "budget.trials=1")
-    with pytest.raises(SearchError, match="violate the constraints"):
+    with pytest.raises(SearchError, match="the nearest of 2 screened violates proxy_naswot"):
         Experiment(config, tmp_path).run([])
     with list_runs(tmp_path)[0].ledger() as ledger:
         trials = ledger.trials()

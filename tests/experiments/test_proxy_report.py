@@ -12,6 +12,7 @@ from experiments.mirror import Mirror
 from experiments.progress import ProgressRecorder
 from experiments.proxy_report import short, standings, summary
 from experiments.tracking import Found, Point
+from nas.budget import Budget
 from nas.protocols import Progress
 from nas.trials import Trial
 from tests.experiments.builders import ACCURACY, LATENCY, make_run, trial
@@ -55,7 +56,7 @@ def test_compressed_variants_count_once() -> None:
 def test_the_progress_line_has_them() -> None:
     text = io.StringIO()
     console = Console(file=text, width=300)
-    shown = ProgressRecorder([ACCURACY, LATENCY], 9, known=TRIALS[:4], console=console)
+    shown = ProgressRecorder([ACCURACY, LATENCY], Budget(9), known=TRIALS[:4], console=console)
     shown.finished(TRIALS[4], Progress(done=5))
     assert "rank correlation of proxies synflow .80 (macs " in text.getvalue()
 
