@@ -64,8 +64,9 @@ class _Facts:
             self.elapsed_s, self.repeats = ledger.elapsed_s(), ledger.repeats()
             self.running, reference = len(ledger.unfinished()), ledger.reference_point
             self.ended = ending_of(ledger)
-        self.epochs = sum({key: n for t in trials for key, n in t.epochs.items()}.values())
-        self.counts = Counter(trial.status for trial in trials if not trial.repeat)
+        searched = [trial for trial in trials if not trial.repeat]
+        self.epochs = sum({key: n for t in searched for key, n in t.epochs.items()}.values())
+        self.counts = Counter(trial.status for trial in searched)
         self.confirmed = sum(trial.repeat > 0 for trial in trials)
         self.scored = self.counts["done"] + self.counts["failed"] + self.counts["stopped"]
         self.front = front_trials(trials, objectives, constraints)

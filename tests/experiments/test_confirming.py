@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.commands import front as front_command
+from experiments.commands import status as status_command
 from experiments.config import ConfigError
 from experiments.confirming import confirmed_of, record, statement
 from experiments.experiment import Experiment
@@ -39,6 +40,13 @@ def test_the_front_is_trained_again(result):
 def test_nothing_is_trained_twice(result):
     again = Experiment.resume(result.run)
     assert again.trials == result.trials
+
+
+def test_the_status_counts_the_epochs_of_the_search_only(result, monkeypatch, capsys):
+    monkeypatch.setenv("NAS_HOME", str(result.run.home))
+    status_command.run(result.run.id)
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("epochs"))
+    assert said.split() == ["epochs", str(result.outcome.progress.epochs)]
 
 
 def test_the_front_states_means_and_what_the_file_has(result, monkeypatch, capsys):
