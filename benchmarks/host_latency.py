@@ -1,10 +1,11 @@
 """How well the latency model predicts this machine: networks measured here, some for calibration.
 
     python -m benchmarks.host_latency [--networks 120] [--shots 30] [--seeds 5]
-        [--measured FILE] [--files DIR] [--json FILE]
+        [--draw 0] [--apart 240] [--measured FILE] [--files DIR] [--json FILE]
 
 Random networks of `convnet`, `mobile` and `transformer`, in float32 and int8, at 32 x 32 to
-96 x 96. ``--measured`` keeps the latencies, so that the models can be studied without measuring
+96 x 96, timed in three passes that begin four minutes apart, since a shared machine may be slower
+for minutes. ``--measured`` keeps the latencies, so that the models can be studied without measuring
 again. Each figure is the mean over the seeds; networks used for fitting are never tested.
 """
 
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=30, help="networks for calibration")
     parser.add_argument("--seeds", type=int, default=5, help="of the choice of those")
     parser.add_argument("--draw", type=int, default=0, help="seed of the networks themselves")
+    parser.add_argument("--apart", type=float, default=240.0, help="seconds between two passes")
     parser.add_argument("--measured", type=Path, help="keep the latencies there, and use them")
     parser.add_argument("--files", type=Path, help="keep the ONNX files in this folder")
     parser.add_argument("--json", type=Path, help="write the rows there too")
@@ -192,7 +194,7 @@ def main() -> None:
         networks = read(arguments.measured)
     else:
         networks = draw(arguments.networks, arguments.draw, profile)
-    measure_all(networks, arguments.measured, arguments.files)
+    measure_all(networks, arguments.measured, arguments.files, arguments.apart)
     found = rows(networks, profile, arguments.shots, arguments.seeds)
     for row in found:
         print(line(row))

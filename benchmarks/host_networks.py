@@ -85,7 +85,10 @@ def write(networks: Sequence[Measured], path: Path) -> None:
 
 
 def measure_all(
-    networks: Sequence[Measured], file: Path | None = None, files: Path | None = None
+    networks: Sequence[Measured],
+    file: Path | None = None,
+    files: Path | None = None,
+    apart_s: float = 0.0,
 ) -> None:
     """Measure what is missing.
 
@@ -93,6 +96,7 @@ def measure_all(
         networks: get their measurements.
         file: that keeps what is known.
         files: folder to keep the ONNX files in.
+        apart_s: between passes over all networks.
     """
     device = Device("cpu", host.detect(), "measured")
     jobs = {f"{each.name}.{dtype}": (each, dtype) for each in networks for dtype in DTYPES}
@@ -108,7 +112,7 @@ def measure_all(
             return path
 
         waiting = {name: functools.partial(packed, name) for name in jobs}
-        for done, count in time_all(waiting, device, known):
+        for done, count in time_all(waiting, device, known, apart_s):
             for name, seen in known.items():
                 jobs[name][0].seen[jobs[name][1]] = seen
             if done % 20 == 0 or done == count:

@@ -5,6 +5,7 @@ In passes over all of them, in turns with the reference network; see `experiment
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,10 @@ _CLOCKS: Mapping[str, Now] = {
 
 
 def time_all(
-    files: Mapping[str, Callable[[], Path]], device: Device, known: dict[str, Seen]
+    files: Mapping[str, Callable[[], Path]],
+    device: Device,
+    known: dict[str, Seen],
+    apart_s: float = 0.0,
 ) -> Iterator[tuple[int, int]]:
     """Time networks in passes, each in another order, until all are settled or it is enough.
 
@@ -40,6 +44,8 @@ def time_all(
         files: how to get the file of each network, by name.
         device: of this machine.
         known: gets what is seen by name; what it holds already counts.
+        apart_s: seconds from the beginning of one of the first passes to the next one, at least: a
+            machine may be slower for minutes.
 
     Yields:
         After each measurement: how many were made, and how many it will be as far as is known.
@@ -53,7 +59,11 @@ def time_all(
     results = {"setting": {"clock": clock}, "networks": known}
     look = _bound(runtimes.load(reference_model()), 1) if on_cpu else None
     done, count = 0, (PASSES if on_cpu else 1) * len(files)
+    began_s = -math.inf
     for number in range(MOST_PASSES):
+        if number < PASSES:
+            time.sleep(max(0.0, began_s + apart_s - time.monotonic()))
+        began_s = time.monotonic()
         names = [name for name in files if not kit_measure.is_settled(results, name)]
         random.Random(number).shuffle(names)
         count = max(count, done + len(names))

@@ -100,7 +100,7 @@ def test_only_what_is_missing_is_measured(tmp_path: Path, monkeypatch: pytest.Mo
     networks[1].seen.pop("int8")
     asked: list[str] = []
 
-    def time_all(files: Any, device: object, known: dict[str, Any]) -> Any:
+    def time_all(files: Any, device: object, known: dict[str, Any], apart_s: float) -> Any:
         for name, file in files.items():
             if name not in known:
                 asked.append(file().name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,15 @@ def test_progress_counts_further_passes_as_they_come(simulate: Simulate) -> None
     quiet = {"rounds_ms": [(0.003, 1.0)] * 20, "passes": PASSES}
     steps = [*time_all(named("ab"), CPU, {"b": quiet})]
     assert steps[-1] == (MOST_PASSES, MOST_PASSES)
+
+
+def test_the_first_passes_begin_apart(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(a=steady(1 * MS), b=steady(1 * MS))
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0 + sum(slept))
+    assert len([*time_all(named("ab"), CPU, {}, 60.0)]) == 2 * PASSES
+    assert slept == [0.0] + [60.0] * (PASSES - 1)
 
 
 def test_several_threads_are_timed_on_the_wall(simulate: Simulate) -> None:
