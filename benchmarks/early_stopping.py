@@ -9,7 +9,8 @@ search then pays for the epochs that it would have seen. So a stop can be judged
 the whole training would have put the network on the search's final front. Nothing is compressed.
 
 Reported: epochs and CPU seconds of training, in all and until the hypervolume that plain TPE has
-after its whole budget; the share of stops that were wrong.
+after its whole budget; the share of stops that were wrong. The other searches end there, or
+when they have spent the CPU seconds of plain TPE, however many candidates that are.
 
 With --json curves and results are kept there after each search, and not worked out again by the
 same command with more seeds or arms; remove the file when anything else changes.
@@ -18,13 +19,15 @@ same command with more seeds or arms; remove the file when anything else changes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +42,11 @@ from experiments.config import ExperimentConfig, load_config
 from experiments.ledger import SqliteLedger
 from experiments.pipeline import CandidatePipeline, Parts
 from experiments.wiring import build_space, build_task
+from nas.front import costs_of, front_of
 from nas.keys import seed_of
-from nas.pareto import ParetoArchive, hypervolume
-from nas.protocols import Job, JobDone, StageResult
+from nas.objectives import Objective
+from nas.pareto import Costs, hypervolume, reference_point
+from nas.protocols import Ask, Job, JobDone, Progress, StageResult
 from nas.search import Budget, search
 from nas.stopping import Stopper, StoppingRule
 from nas.trials import Candidate, CandidateError, Curve, Readings, Trial
@@ -50,7 +55,11 @@ PLAIN = "tpe"
 STRATEGIES = {"tpe": "bayesian", "guided": "guided"}
 ARMS = tuple(f"{s}{r}" for s in STRATEGIES for r in ("", "+prediction", "+rungs"))
 
+MOST_TRIALS = 20
+"""Times as many as plain TPE has, if a search stops nearly all of them."""
+
 Row = dict[str, Any]
+Goal = tuple[Costs, float]
 
 
 def experiment(size: int, epochs: int, space: str = "convnet") -> ExperimentConfig:
@@ -172,8 +181,45 @@ class Here:
         self.jobs.clear()
 
 
-def trials_of(arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves) -> Any:
-    """The trials of one search, in the order of telling, and its pipeline."""
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """A search has reached its goal, or spent what it may."""
+
+
+@dataclass
+class Account:
+    """Hears of the trials of a search, and ends it.
+
+    Args:
+        objectives: of the search.
+        curves: that its trainings come from.
+        goal: a reference point, and the hypervolume that is enough; None: there is no goal.
+        limit_s: CPU seconds of training that it may spend.
+    """
+
+    objectives: Sequence[Objective]
+    curves: Curves
+    goal: Goal | None = None
+    limit_s: float = math.inf
+    steps: list[list[Any]] = field(default_factory=list)
+
+    def started(self, ask: Ask, progress: Progress) -> None:
+        """See `nas.protocols.Recorder`."""
+
+    def finished(self, trial: Trial, progress: Progress) -> None:
+        """Note the epochs, CPU seconds and costs of a trial."""
+        done = len(trial.curve.get("accuracy", ()))
+        seconds = (self.curves.known.get(trial.training_key) or {"seconds": []})["seconds"]
+        self.steps.append([done, round(sum(seconds[:done]), 4), costs_of(trial, self.objectives)])
+        points = [costs for _, _, costs in self.steps if costs]
+        reached = self.goal and hypervolume(points, self.goal[0]) >= self.goal[1] * (1 - 1e-9)
+        if reached or sum(spent for _, spent, _ in self.steps) >= self.limit_s:
+            raise Enough
+
+
+def trials_of(
+    arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves, account: Account
+) -> list[Trial]:
+    """The trials of one search, in the order of telling."""
     kind, _, rule = arm.partition("+")
     wanted, limits = config.objectives_parsed(), config.constraints_parsed()
     parts = Parts.of(config)
@@ -191,61 +237,64 @@ def trials_of(arm: str, seed: int, budget: int, config: ExperimentConfig, curves
             strategy = strategies.create(
                 STRATEGIES[kind], parts.choices, wanted, seed, pipeline.known, limits
             )
-            search(strategy, pipeline, wanted, limits, Budget(budget), ledger, (), Here())
-            return list(ledger.told()), pipeline
+            limit = Budget(budget)
+            with contextlib.suppress(Enough):
+                search(strategy, pipeline, wanted, limits, limit, ledger, (account,), Here())
+            return list(ledger.told())
 
 
-def run(arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves) -> Row:
-    """One search: its curve of (epochs, CPU seconds, costs), and how its stops are to be judged."""
-    trials, pipeline = trials_of(arm, seed, budget, config, curves)
+def run(
+    arm: str,
+    seed: int,
+    budget: int,
+    config: ExperimentConfig,
+    curves: Curves,
+    plain: Row | None = None,
+) -> Row:
+    """One search: its steps of (epochs, CPU seconds, costs), and how its stops are to be judged.
+
+    Args:
+        arm: strategy and rule.
+        seed: of the strategy.
+        budget: trials of plain TPE.
+        config: of the search.
+        curves: that its trainings come from.
+        plain: what plain TPE has come to, which ends the others; None: this is plain TPE.
+    """
     objectives = config.objectives_parsed()
-    steps, archive = [], ParetoArchive()
-    for trial in trials:
-        costs = _costs(trial, objectives) if trial.status == "done" else None
-        done = len(trial.curve.get("accuracy", ()))
-        key = pipeline.candidate(trial.genotype).training_key
-        spent = sum((curves.known[key] or {"seconds": []})["seconds"][:done])
-        steps.append([done, round(spent, 4), costs])
-        if costs:
-            archive.add(trial.number, costs)
+    account = Account(objectives, curves)
+    if plain is not None:
+        budget, account.goal = MOST_TRIALS * budget, goal_of(plain)
+        account.limit_s = sum(seconds for _, seconds, _ in plain["steps"])
+    trials = trials_of(arm, seed, budget, config, curves, account)
+    front = front_of(trials, objectives, config.constraints_parsed()).front
     stopped = [trial for trial in trials if trial.status == "stopped"]
     wrong = 0
     for trial in stopped:
-        whole = curves.known[trial.training_key]["accuracy"][-1]
-        hoped = _costs(trial, objectives, accuracy=whole)
+        whole = {**trial.metrics, "accuracy": curves.known[trial.training_key]["accuracy"][-1]}
+        hoped = costs_of(replace(trial, status="done", metrics=whole), objectives) or ()
         wrong += not any(
-            all(a <= b for a, b in zip(costs, hoped, strict=True))
-            for costs in archive.front.values()
+            all(a <= b for a, b in zip(costs, hoped, strict=True)) for costs in front.values()
         )
     return {
         "arm": arm,
         "seed": seed,
-        "steps": steps,
+        "steps": account.steps,
         "stopped": len(stopped),
         "wrong": wrong,
-        "front": len(archive.front),
+        "front": len(front),
         "trials": len(trials),
     }
 
 
-def _costs(trial: Trial, objectives: Sequence[Any], **more: float) -> tuple[float, ...]:
-    return tuple(o.cost({**trial.metrics, **more}) for o in objectives)
+def goal_of(plain: Row) -> Goal:
+    """A reference point, and the hypervolume of plain TPE after all its trials."""
+    points = [tuple(costs) for _, _, costs in plain["steps"] if costs]
+    reference = reference_point(points)
+    return reference, hypervolume(points, reference)
 
 
-def goals(rows: Sequence[Row]) -> dict[int, tuple[tuple[float, ...], float]]:
-    """By seed: a reference point, and the hypervolume of plain TPE after all its trials."""
-    found = {}
-    for row in rows:
-        if row["arm"] == PLAIN:
-            points = [tuple(costs) for _, _, costs in row["steps"] if costs]
-            worst = np.array(points).max(axis=0)
-            span = worst - np.array(points).min(axis=0)
-            reference = tuple((worst + 0.1 * span).tolist())
-            found[row["seed"]] = reference, hypervolume(points, reference)
-    return found
-
-
-def line(row: Row, goal: tuple[tuple[float, ...], float], epochs: int) -> Row:
+def line(row: Row, goal: Goal, epochs: int) -> Row:
     """What one search spent, and what it had spent when it reached the goal (None: never)."""
     reference, wanted = goal
     points, spent, seconds, reached = list[Any](), 0, 0.0, None
@@ -314,16 +363,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = experiment(chosen.size, chosen.epochs, chosen.space)
     curves, rows = Curves(config, kept["curves"]), list[Row]()
     known = {(row["arm"], row["seed"]): row for row in kept["rows"]}
+    arms = sorted(arms, key=lambda arm: arm != PLAIN)  # what it comes to ends the others
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
         for arm in arms:
             if (arm, seed) not in known:
-                known[arm, seed] = run(arm, seed, chosen.budget, config, curves)
+                plain = known[PLAIN, seed] if arm != PLAIN else None
+                known[arm, seed] = run(arm, seed, chosen.budget, config, curves, plain)
             rows.append(known[arm, seed])
             if chosen.json:
                 kept = {"curves": curves.known, "rows": [*known.values()]}
                 chosen.json.write_text(json.dumps(kept), encoding="utf-8")
-    found = goals(rows)
-    show([line(row, found[row["seed"]], chosen.epochs) for row in rows], Console(width=160))
+    goals = {row["seed"]: goal_of(row) for row in rows if row["arm"] == PLAIN}
+    show([line(row, goals[row["seed"]], chosen.epochs) for row in rows], Console(width=160))
     return 0
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments.device_settings import device_settings
-from experiments.fronts import Front, costs_of, front_trials, run_front
+from experiments.fronts import Front, front_trials, run_front
+from nas.front import costs_of
 from nas.objectives import Objective
 from nas.pareto import Costs, hypervolume, reference_point
 from nas.trials import Trial

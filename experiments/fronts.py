@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.confirming import record
 from experiments.second_look import META, widened
-from nas.objectives import Constraint, Objective, total_violation
-from nas.pareto import Costs, ParetoArchive
+from nas.front import costs_of, front_of
+from nas.objectives import Constraint, Objective
+from nas.pareto import Costs
 from nas.registry import unknown
 from nas.repeats import Confirmed, merged
 from nas.trials import Trial
@@ -80,13 +81,6 @@ def _point(trial: Trial) -> dict[str, Any]:
     }
 
 
-def costs_of(trial: Trial, objectives: Sequence[Objective]) -> Costs | None:
-    """The costs of a trial that is done, None where one of them is not known."""
-    costs = tuple(objective.cost(trial.metrics) for objective in objectives)
-    known = tuple(cost for cost in costs if cost is not None)
-    return known if trial.status == "done" and len(known) == len(costs) else None
-
-
 def meets(trial: Trial, filters: Iterable[Constraint]) -> bool:
     """Whether a trial meets them all; a metric that is not known meets nothing."""
     return all(bound.violation(trial.metrics) == 0.0 for bound in filters)
@@ -112,13 +106,9 @@ def front_trials(
     """
     each = {trial.number: trial for trial in trials}
     together = merged(each.values(), objectives, constraints)
-    archive, kept = ParetoArchive(), {trial.number: trial for trial in together}
-    for trial in together:
-        costs = costs_of(trial, objectives)
-        legal = total_violation(tuple(constraints), trial.metrics) == 0.0
-        if costs is not None and legal and meets(trial, filters):
-            archive.add(trial.number, costs)
-    ranked = sorted((costs, number) for number, costs in archive.front.items())
+    kept = {trial.number: trial for trial in together if meets(trial, filters)}
+    front = front_of(kept.values(), objectives, constraints).front
+    ranked = sorted((costs, number) for number, costs in front.items())
     return tuple(kept[number] for _, number in ranked)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from experiments.device_settings import device_settings
-from experiments.fronts import Front, costs_of, front_trials, meets
+from experiments.fronts import Front, front_trials, meets
 from experiments.mirror_front import FrontWriter
 from experiments.mlflow_view import HYPERVOLUME, TAG
 from experiments.proxy_report import standings
@@ -27,6 +27,7 @@ from experiments.report import write_report
 from experiments.runs import Run
 from experiments.second_look import META, widened
 from experiments.tracking import Found, Point, Store
+from nas.front import costs_of
 from nas.keys import digest
 from nas.pareto import ParetoArchive, hypervolume
 from nas.trials import Provenance, Trial

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import DEVICE_METRICS, ConfigError, ExperimentConfig
-from experiments.fronts import costs_of
 from experiments.ledger import LedgerError
 from experiments.runs import Run, RunNotFound, find_run
 from nas.choices import Choice, Genotype, validate
+from nas.front import costs_of
 from nas.objectives import Objective
 from nas.repeats import merged
 from nas.trials import Trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -119,6 +119,6 @@ class Constraint:
         return f"{self.metric} {self.operator} {self.bound:g}"
 
 
-def total_violation(constraints: tuple[Constraint, ...], metrics: Mapping[str, float]) -> float:
+def total_violation(constraints: Sequence[Constraint], metrics: Mapping[str, float]) -> float:
     """The sum of all violations that are known."""
     return sum(c.violation(metrics) or 0.0 for c in constraints)

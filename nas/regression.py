@@ -30,11 +30,11 @@ class Prediction:
     deviation: float
     freedom: float
 
-    def quantile(self, share: float) -> float:
-        """What the value is below with a probability of ``share``."""
+    def quantiles(self, shares: Array) -> Array:
+        """What the value is below with these probabilities, (shares,) -> (shares,)."""
         from scipy.special import stdtrit
 
-        return self.mean + self.deviation * float(stdtrit(self.freedom, share))
+        return np.asarray(self.mean + self.deviation * stdtrit(self.freedom, shares))
 
 
 class Ridge:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from nas.choices import Genotype
+from nas.front import front_of, legal_costs
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive
 from nas.trials import Provenance, Trial
@@ -65,7 +66,7 @@ def merged(
     if not any(trial.repeat for trial in known):
         return known
     groups = _by_genotype(known).values()
-    return [_together(group, objectives, tuple(constraints)) for group in groups]
+    return [_together(group, objectives, constraints) for group in groups]
 
 
 def _by_genotype(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
@@ -76,7 +77,7 @@ def _by_genotype(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def _together(
-    group: Sequence[Trial], objectives: Sequence[Objective], constraints: tuple[Constraint, ...]
+    group: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> Trial:
     done = [trial for trial in group if trial.status == "done"]
     if len(group) == 1 or not done:
@@ -139,15 +140,15 @@ def unconfirmed(
     """
     if times < 2:
         return []
-    groups, bounds = _by_genotype(trials), tuple(constraints)
-    together = [_together(group, objectives, bounds) for group in groups.values()]
-    points = _points(together, objectives, bounds)
+    groups = _by_genotype(trials)
+    together = [_together(group, objectives, constraints) for group in groups.values()]
+    points = _points(together, objectives, constraints)
     attempts = [len(group) for group in groups.values()]
     front = _front(points)
     chosen = [index for index in front if attempts[index] < times]
     if not chosen:
         firsts = [group[0] for group in groups.values()]
-        first = _front(_points(firsts, objectives, bounds))
+        first = _front(_points(firsts, objectives, constraints))
         others = sum(n > 1 and index not in first for index, n in enumerate(attempts))
         noise = _noise(list(groups.values()), objectives)
         behind = _behind(points, front, attempts, noise)
@@ -161,25 +162,15 @@ def front_of_means(
     trials: Iterable[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> ParetoArchive:
     """The front of `merged` trials, by their numbers."""
-    archive, bounds = ParetoArchive(), tuple(constraints)
-    together = merged(trials, objectives, bounds)
-    for index, costs in _points(together, objectives, bounds).items():
-        archive.add(together[index].number, costs)
-    return archive
+    return front_of(merged(trials, objectives, constraints), objectives, constraints)
 
 
 def _points(
-    trials: Sequence[Trial], objectives: Sequence[Objective], constraints: tuple[Constraint, ...]
+    trials: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> dict[int, Costs]:
     """The costs of those that are done, with all of them known, and violate nothing."""
-    points = {}
-    for index, trial in enumerate(trials):
-        costs = tuple(objective.cost(trial.metrics) for objective in objectives)
-        known = tuple(cost for cost in costs if cost is not None)
-        is_legal = trial.status == "done" and total_violation(constraints, trial.metrics) == 0
-        if is_legal and len(known) == len(costs):
-            points[index] = known
-    return points
+    found = [legal_costs(trial, objectives, constraints) for trial in trials]
+    return {index: costs for index, costs in enumerate(found) if costs is not None}
 
 
 def _front(points: Mapping[int, Costs]) -> dict[int, Costs]:

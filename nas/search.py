@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nas.budget import Budget, Reason, improvement_per_minute
 from nas.dispatch import Dispatcher, Work
+from nas.front import costs_of
 from nas.objectives import Constraint, Objective, total_violation
 from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
 from nas.protocols import (
@@ -123,7 +124,7 @@ def _tell(
         strategy.tell(trial.genotype, None)
         return
     costs = [objective.cost(trial.metrics) for objective in objectives]
-    strategy.tell(trial.genotype, costs, total_violation(tuple(constraints), trial.metrics))
+    strategy.tell(trial.genotype, costs, total_violation(constraints, trial.metrics))
 
 
 class _Board:
@@ -153,13 +154,12 @@ class _Board:
             return
         self._counts[trial.status] += 1
         self._epochs |= trial.epochs
-        costs = [objective.cost(trial.metrics) for objective in self._objectives]
-        if trial.status != "done" or None in costs:
+        costs = costs_of(trial, self._objectives)
+        if costs is None:
             return
-        known = tuple(cost for cost in costs if cost is not None)
-        self._costs.append(known)
-        if total_violation(self._constraints, trial.metrics) == 0:
-            self._archive.add(trial.number, known)
+        self._costs.append(costs)
+        if not total_violation(self._constraints, trial.metrics):
+            self._archive.add(trial.number, costs)
         if len(self._costs) >= REFERENCE_AFTER:
             self.fix_reference_point()
 

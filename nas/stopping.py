@@ -1,15 +1,15 @@
 """Whether a training is worth going on: early stopping for several objectives.
 
-Two rules. ``prediction``: a regression on finished trainings says from the curve so far, and from
-what is known before training, how good the candidate will be at best; it is stopped when some
-member of the front is at least as good in every objective. ``rungs``: asynchronous successive
+Two rules. ``prediction``: regressions on finished trainings say from the curve so far, and from
+what is known before training, what every objective will probably be; it is stopped when it is
+unlikely that no member of the front is as good in all of them. ``rungs``: asynchronous successive
 halving (Li et al. 2020) with the hypervolume contribution in place of a score; what no other one
 dominates at a rung, or what will probably get onto the front, goes on all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.choices import Genotype
-from nas.objectives import Constraint, Objective, total_violation
-from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
+from nas.front import front_of
+from nas.objectives import Constraint, Objective
+from nas.pareto import Costs, hypervolume, reference_point
 from nas.regression import Ridge
 from nas.trials import ESTIMATED, Curve, Provenance, Readings, Trial
 
@@ -39,6 +40,9 @@ MOST_CURVES = 500
 CATEGORY_WEIGHT = 0.3
 """How much a category is believed to matter beside the curve and what is known before training."""
 
+_CASES = 1024
+"""In which it is tried whether a candidate gets onto the front."""
+
 _ABOVE_ONE = 0.002
 """Keeps the logarithm of what is missing to an accuracy of 1 finite."""
 
@@ -49,8 +53,8 @@ class StoppingRule:
 
     Args:
         rule: ``none``, ``prediction`` or ``rungs``.
-        confidence: of the prediction: the probability with which the candidate is no better than
-            the end that is compared with the front, in each objective that is not known.
+        confidence: of the prediction: the probability with which the candidate does not get onto
+            the front, as far as the regressions know.
         grace: epochs before any is stopped, as a share of all.
         reduction: of the rungs: one in so many goes on, and rungs are so many times apart.
     """
@@ -78,14 +82,20 @@ class Guess:
     """What a metric will be.
 
     Args:
-        value: the middle.
-        low: what it is above with the rule's confidence.
-        high: what it is below with the rule's confidence.
+        at: what it is below with these probabilities, (shares,) -> (shares,).
     """
 
-    value: float
-    low: float
-    high: float
+    at: Callable[[Array], Array]
+
+    @property
+    def bar(self) -> list[float]:
+        """The middle, and the ends of a 90 % interval."""
+        return [float(value) for value in self.at(np.array([0.5, 0.05, 0.95]))]
+
+    @property
+    def middle(self) -> float:
+        """As likely too high as too low."""
+        return self.bar[0]
 
 
 class Stopper:
@@ -141,13 +151,11 @@ class Stopper:
             and (guess := self._guess(objective.metric, curve))
         }
         method = f"learning curve of {len(curve['accuracy'])} epochs, {len(self._finished)} others"
-        return Readings(
-            {name: guess.value for name, guess in guesses.items()},
-            {
-                name: Provenance("modeled", method=method, low=guess.low, high=guess.high)
-                for name, guess in guesses.items()
-            },
-        )
+        readings = Readings()
+        for name, guess in guesses.items():
+            readings[name], low, high = guess.bar
+            readings.provenance[name] = Provenance("modeled", method=method, low=low, high=high)
+        return readings
 
     # What the past says
 
@@ -164,14 +172,7 @@ class Stopper:
 
     @cached_property
     def _front(self) -> dict[int, Costs]:
-        archive = ParetoArchive()
-        for trial in self._past:
-            costs = tuple(objective.cost(trial.metrics) for objective in self._objectives)
-            known = tuple(cost for cost in costs if cost is not None)
-            feasible = total_violation(self._constraints, trial.metrics) == 0
-            if trial.status == "done" and len(known) == len(costs) and feasible:
-                archive.add(trial.number, known)
-        return archive.front
+        return front_of(self._past, self._objectives, self._constraints).front
 
     @cached_property
     def _categories(self) -> list[tuple[str, str]]:
@@ -197,7 +198,7 @@ class Stopper:
         """What a metric will be; None where the past does not tell."""
         if metric in self._known:
             value = self._known[metric]
-            return Guess(value, value, value)
+            return Guess(lambda shares: np.full(len(shares), value))
         examples = [trial for trial in self._finished if metric in trial.metrics]
         values = np.array([trial.metrics[metric] for trial in examples])
         done, is_share = len(curve["accuracy"]), metric.startswith(LEARNED)
@@ -213,48 +214,55 @@ class Stopper:
         found = ridge.predict(self._features(self._genotype, self._known, curve))
         if found is None:
             return None
-        ends = (0.5, 1 - self._rule.confidence, self._rule.confidence)
-        value, low, high = map(found.quantile, ends)
-        if is_share:
-            return Guess(_unbent(value), _unbent(low), _unbent(high))
-        return Guess(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
+        back = _unbent if is_share else np.exp
+        return Guess(lambda shares: back(found.quantiles(shares)))
 
     # The rules
 
     def _by_prediction(self, curve: Curve) -> str:
-        return self._beaten({o.metric: self._guess(o.metric, curve) for o in self._objectives})
+        guesses = self._guesses(curve)
+        if guesses is None:
+            return ""
+        shares = _spread_evenly(_CASES, len(guesses))
+        columns = [guess.at(shares[:, j]) for j, guess in enumerate(guesses)]
+        chance = float(1 - self._is_beaten(np.column_stack(columns)).mean())
+        if chance >= 1 - self._rule.confidence:
+            return ""
+        return f"{self._shown(guesses)} gets onto the front with a chance of {100 * chance:.2g} %"
 
-    def _beaten(self, guesses: Mapping[str, Guess | None], at_best: bool = True) -> str:
-        """Which member of the front is as good in everything; empty where there is none.
+    def _guesses(self, curve: Curve) -> list[Guess] | None:
+        """Of each objective; None where one of them is not even guessed."""
+        found = [self._guess(objective.metric, curve) for objective in self._objectives]
+        guesses = [guess for guess in found if guess is not None]
+        return guesses if len(guesses) == len(found) else None
+
+    def _is_beaten(self, values: Array) -> NDArray[np.bool_]:
+        """(cases,): whether a member of the front is as good in everything.
 
         Args:
-            guesses: by objective; what is not even guessed is beaten by nothing.
-            at_best: whether it is the good end of each guess that must be reached, or its middle.
+            values: (cases, objectives), metrics as they are.
         """
-        hoped = list[float]()
-        for objective in self._objectives:
-            guess = guesses[objective.metric]
-            if guess is None:
-                return ""
-            end = guess.high if objective.direction == "maximize" else guess.low
-            cost = objective.cost({objective.metric: end if at_best else guess.value})
-            hoped.append(cost or 0.0)
-        for number, costs in self._front.items():
-            if all(have <= wanted for have, wanted in zip(costs, hoped, strict=True)):
-                shown = ", ".join(
-                    f"{o.metric} {o.value(cost):.4g}"
-                    for o, cost in zip(self._objectives, hoped, strict=True)
-                    if o.metric not in self._known
-                )
-                return f"{'at best' if at_best else 'probably'} {shown}, as trial {number} or worse"
-        return ""
+        signs = np.array([o.cost({o.metric: 1.0}) for o in self._objectives], dtype=float)
+        front = np.array(list(self._front.values()))
+        is_behind = np.asarray((front <= (signs * values)[:, None]).all(axis=2))
+        return np.asarray(is_behind.any(axis=1))
+
+    def _shown(self, guesses: Sequence[Guess]) -> str:
+        pairs = zip(self._objectives, guesses, strict=True)
+        unknown = [(o, guess) for o, guess in pairs if o.metric not in self._known]
+        return "probably " + ", ".join(f"{o.metric} {guess.middle:.4g}" for o, guess in unknown)
 
     def _by_rung(self, curve: Curve) -> str:
         done = len(curve["accuracy"])
         if done not in self._rule.rungs(self._epochs):
             return ""
-        guesses = {o.metric: self._guess(o.metric, curve) for o in self._objectives}
-        expected = {name: guess.value for name, guess in guesses.items() if guess is not None}
+        guesses = self._guesses(curve)
+        if guesses is None:
+            return ""
+        middles = [guess.middle for guess in guesses]
+        if not self._is_beaten(np.array([middles])).all():
+            return ""
+        expected = {o.metric: m for o, m in zip(self._objectives, middles, strict=True)}
         own = self._costs_at(done, curve, {**self._known, **expected})
         there = [t for t in self._past if len(t.curve.get("accuracy", ())) >= done]
         others = [self._costs_at(done, _cut(t.curve, done), t.metrics) for t in there]
@@ -263,10 +271,10 @@ class Stopper:
             return ""
         place = _place(own, points)
         allowed = (len(points) + 1) // self._rule.reduction
-        beaten = self._beaten(guesses, at_best=False)
-        if place < max(1, allowed) or not beaten:
+        if place < max(1, allowed):
             return ""
-        return f"place {place + 1} of {len(points) + 1} on this rung, {allowed} go on; {beaten}"
+        shown = self._shown(guesses)
+        return f"place {place + 1} of {len(points) + 1} on this rung, {allowed} go on; {shown}"
 
     def _costs_at(self, done: int, curve: Curve, metrics: Mapping[str, float]) -> Costs | None:
         """What a trial was worth after some epochs; None where a cost is not known."""
@@ -308,5 +316,17 @@ def _bent(share: Array | float) -> Array | float:
     return -np.log(1.0 + _ABOVE_ONE - share)
 
 
-def _unbent(value: float) -> float:
-    return min(1.0, max(0.0, 1.0 + _ABOVE_ONE - float(np.exp(-value))))
+def _unbent(values: Array) -> Array:
+    return np.asarray(np.clip(1.0 + _ABOVE_ONE - np.exp(-values), 0.0, 1.0))
+
+
+def _spread_evenly(count: int, dimensions: int) -> Array:
+    """(count, dimensions), in (0, 1): an additive recurrence of low discrepancy.
+
+    Its steps are the powers of the root of x^(d + 1) = x + 1, as the golden ratio in one dimension.
+    """
+    root = 2.0
+    for _ in range(60):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    steps = root ** -np.arange(1.0, dimensions + 1)
+    return np.asarray((0.5 + np.outer(np.arange(count), steps)) % 1.0)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import early_stopping
-from benchmarks.early_stopping import goals, line
+from benchmarks.early_stopping import goal_of, line
 
 
 def row(arm: str, steps, **more):
@@ -18,20 +18,20 @@ PLAIN = row("tpe", [[12, 1.0, [-0.5, 2.0]], [12, 1.0, [-0.9, 3.0]], [12, 1.0, [-
 
 
 def test_the_goal_is_what_plain_tpe_reaches() -> None:
-    found = line(PLAIN, goals([PLAIN])[0], 12)
+    found = line(PLAIN, goal_of(PLAIN), 12)
     assert (found["hypervolume"], found["epochs to goal"], found["epochs"]) == (1.0, 24, 36)
 
 
 def test_stopped_epochs_are_not_paid_for_and_add_nothing() -> None:
     other = row("tpe+prediction", [[12, 1.0, [-0.5, 2.0]], [3, 0.25, None], [12, 1.0, [-0.9, 3]]])
-    found = line(other, goals([PLAIN])[0], 12)
+    found = line(other, goal_of(PLAIN), 12)
     assert (found["epochs"], found["epochs to goal"], found["cpu_s"]) == (27, 27, 2.2)
     assert found["epochs of whole trainings"] == 36
 
 
 def test_who_never_gets_there_has_no_time() -> None:
     other = row("guided", [[12, 1.0, [-0.5, 2.0]]])
-    found = line(other, goals([PLAIN])[0], 12)
+    found = line(other, goal_of(PLAIN), 12)
     assert found["epochs to goal"] is None
     assert found["hypervolume"] < 1
 

@@ -11,13 +11,13 @@ from experiments.fronts import (
     Front,
     NothingFound,
     bounds,
-    costs_of,
     front_trials,
     knee,
     pick,
     run_front,
     scaled,
 )
+from nas.front import costs_of
 from nas.objectives import Constraint, Objective
 from nas.pareto import dominates
 from nas.trials import Trial

@@ -236,7 +236,7 @@ class TestChildren:
         estimated = {"estimated_accuracy": 0.9}
         stopped = replace(
             trial, status="stopped", artifact=None, metrics=estimated, provenance={},
-            error="stopped after 3 of 12 epochs: at best accuracy 0.91, as trial 2 or worse",
+            error="stopped after 3 of 12 epochs: probably accuracy 0.91",
             curve={"loss": (2.0, 1.0, 0.5), "accuracy": (0.3, 0.5, 0.7)},
         )  # fmt: skip
         fill(run, [stopped])
