@@ -199,6 +199,12 @@ def _cells(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     if noisy:
         return []
     rows, digits = _read(file)
+    if "connected" in rows:  # screening refuses networks that ignore their input
+        kept = rows["connected"].to_numpy(bool)
+        rows, digits = (
+            rows[kept],
+            [each for each, is_kept in zip(digits, kept, strict=True) if is_kept],
+        )
     accuracies = _accuracies(file, rows, noisy)
     genotypes = [cell.genotype_of(each) for each in digits]
     named = [name for name in rows if name.startswith("lat_")]

@@ -39,6 +39,7 @@ __all__ = [
     "converted",
     "counted",
     "from_onnx",
+    "is_connected",
     "trace",
     "traces",
     "with_dtype",
@@ -87,6 +88,22 @@ def traces(
     recording = record(module, input_shape)
     params = sum(parameter.numel() for parameter in module.parameters())
     return {name: workload_lowering.workload_of(recording, params, name) for name in wanted}
+
+
+def is_connected(module: torch.nn.Module, input_shape: Sequence[int]) -> bool:
+    """Whether the output of a network depends on its input: what is multiplied by 0 does not count.
+
+    Args:
+        module: see `trace`.
+        input_shape: with batch.
+
+    Raises:
+        CandidateError: see `trace`.
+    """
+    from evaluators.workload_lowering import depends_on_input
+    from evaluators.workload_recorder import record
+
+    return depends_on_input(record(module, input_shape))
 
 
 def from_onnx(

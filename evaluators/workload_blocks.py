@@ -56,6 +56,7 @@ class BlockCaches:
     def __init__(self, lowerings: Iterable[str]) -> None:
         self.lowerings = tuple(dict.fromkeys(checked_lowering(name) for name in lowerings))
         self._params: dict[_Key, int] = {}
+        self._passes: dict[_Key, bool] = {}
         self._known: dict[str, dict[_Key, _Known]] = {name: {} for name in self.lowerings}
         self._recent: OrderedDict[_Key, Recording] = OrderedDict()
         self._whole: dict[tuple[_Key, ...], dict[str, Workload]] = {}
@@ -75,6 +76,10 @@ class BlockCaches:
             if key not in self._params:
                 self._recording(block, key)
         return {name: self._workload(name, blocks, keys) for name in self.lowerings}
+
+    def is_connected(self, blocks: Sequence[Block], batch: int = 1) -> bool:
+        """Whether the output of a network depends on its input, once it has a workload."""
+        return all(self._passes[block.signature, block.input_shape, batch] for block in blocks)
 
     def _workload(self, lowering: str, blocks: Sequence[Block], keys: list[_Key]) -> Workload:
         from evaluators.workload_lowering import START
@@ -115,10 +120,12 @@ class BlockCaches:
         return _Part(kernels, macs, *lowered[1:])
 
     def _recording(self, block: Block, key: _Key) -> Recording:
+        from evaluators.workload_lowering import depends_on_input
+
         if key in self._recent:
             return self._recent[key]
         recording, params = _recorded([block], (key[2], *block.input_shape))
-        self._params[key] = params
+        self._params[key], self._passes[key] = params, depends_on_input(recording)
         self._recent[key] = recording
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)

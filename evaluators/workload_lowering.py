@@ -205,6 +205,13 @@ def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
     return Workload(merged(kernels), macs, params, lowering, lowered.peak_bytes)
 
 
+def depends_on_input(recording: Recording) -> bool:
+    """Whether anything but a multiplication by 0 leads from the input to an output."""
+    left = without_zeros(recording)
+    live = reaching(left, left.outputs)
+    return INPUT in left.outputs or any(INPUT in left.nodes[n].inputs for n in live)
+
+
 class _Lowering:
     """Kernels so far, and which of them computes what each node puts out."""
 

@@ -14,7 +14,7 @@ from nas.keys import seed_of
 from nas.objectives import Constraint
 from nas.protocols import Evaluator
 from nas.task import Task
-from nas.trials import ESTIMATED, Candidate, Provenance, Readings
+from nas.trials import ESTIMATED, Candidate, CandidateError, Provenance, Readings
 
 
 class Screen:
@@ -58,15 +58,19 @@ class Screen:
         """The readings of all screening evaluators.
 
         Raises:
-            CandidateError: for what cannot be built.
+            CandidateError: for what cannot be built, and for what ignores its input, so that
+                training it would be in vain.
         """
         architecture, chosen = compression.split(candidate.genotype)
         config = compression.PruneConfig.from_genotype(chosen, self._align)
         if self.is_fast:
             blocks = self._space.blocks(architecture, self._task, config.keep)
             workload = self._caches.workloads(blocks)
+            is_connected = self._caches.is_connected(blocks)
         else:
-            workload = self._traced(candidate)
+            workload, is_connected = self._traced(candidate)
+        if not is_connected:
+            raise CandidateError("its output does not depend on its input")
         devices = tuple([deployed(device, chosen) for device in self._devices])
         if devices not in self._evaluators:
             self._evaluators[devices] = screen_evaluators(devices)
@@ -91,11 +95,11 @@ class Screen:
             readings = readings.merged(evaluator.evaluate(candidate))
         return readings
 
-    def _traced(self, candidate: Candidate) -> dict[str, Any]:
-        from evaluators.workload import traces
+    def _traced(self, candidate: Candidate) -> tuple[dict[str, Any], bool]:
+        from evaluators.workload import is_connected, traces
 
-        module = self._module(candidate)
-        return traces(module, (1, *self._task.input_shape), self._caches.lowerings)
+        module, shape = self._module(candidate), (1, *self._task.input_shape)
+        return traces(module, shape, self._caches.lowerings), is_connected(module, shape)
 
     def _module(self, candidate: Candidate) -> Any:
         """The untrained network in the shape that pruning leaves."""

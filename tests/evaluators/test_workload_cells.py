@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from evaluators.workload import BlockCaches, trace, traces
+from evaluators.workload import BlockCaches, is_connected, trace, traces
 from evaluators.workload_lowering import lower
 from evaluators.workload_recorder import record
 from evaluators.workload_rules import RULES
-from search_spaces.cell import genotype_of
+from search_spaces.cell import CellSpace, genotype_of
 from search_spaces.cell_modules import EDGES, OPERATIONS, Cell, head, stem
 from tests.evaluators.test_workload_lowering import optimized, traced
 from tests.evaluators.workload_nets import counts
@@ -125,3 +125,27 @@ def test_a_cell_that_lets_nothing_through_cuts_off_what_is_before_it(digits: str
 def test_what_is_multiplied_by_zero_is_not_computed() -> None:
     found = counts(trace(cell("320002"), (1, WIDTH, 8, 8), "dpu"))
     assert found == {"conv": 2, "activation": 1}  # edges 0>2 and 2>3; 0>1 is read by nothing
+
+
+def leads_through(digits: str) -> bool:
+    """Whether operations other than none lead from the first node of a cell to the last."""
+    used = [edge for edge, digit in zip(EDGES, digits, strict=True) if digit != NONE]
+    reached = {0}
+    for before, after in sorted(used, key=lambda edge: edge[0]):
+        reached |= {after} if before in reached else set()
+    return 3 in reached
+
+
+@pytest.mark.parametrize("digits", ["000000", "111111", "302000", "000103", *some_cells(40)])
+def test_what_only_zeros_lead_to_the_output_of_ignores_its_input(digits: str) -> None:
+    assert is_connected(cell(digits), (1, WIDTH, 8, 8)) == leads_through(digits)
+    network = nn.Sequential(stem(3, WIDTH), cell(digits), head(WIDTH, 10))
+    assert is_connected(network, (1, 3, 8, 8)) == leads_through(digits)
+
+
+def test_a_network_of_blocks_is_as_connected_as_each_of_them() -> None:
+    space, caches = CellSpace(cells=1), BlockCaches(["onnxruntime", "tflite"])
+    for digits in ["000000", "111111", *some_cells(20)]:
+        blocks = space.blocks(genotype_of(digits), TASK)
+        caches.workloads(blocks)
+        assert caches.is_connected(blocks) == leads_through(digits)

@@ -15,7 +15,7 @@ from experiments.config import ExperimentConfig, load_config
 from experiments.pipeline import CandidatePipeline, Parts
 from hw_profiles import HardwareProfile, host
 from nas.choices import Genotype, sample
-from nas.trials import Provenance, Readings, sure_violation
+from nas.trials import CandidateError, Provenance, Readings, sure_violation
 from tests.experiments.calibrated import samples
 from tests.experiments.small import small_config
 
@@ -117,3 +117,33 @@ def test_modeled_devices_keep_their_number_and_bar(home: Path, calibrated: Hardw
     readings, _ = screened(config)
     assert "another" not in readings.provenance["latency_ms.model"].method
     assert "latency_ms.model" in readings
+
+
+@pytest.mark.parametrize(
+    "space", ["{kind: cell, channels: 8, cells: 1}", "{kind: python, file: FILE}"]
+)
+def test_a_network_that_ignores_its_input_is_not_trained(tmp_path: Path, space: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "from nas.choices import Choice\n"
+        "CHOICES = [Choice('scale', (0.0, 1.0))]\n"
+        "class Scaled(nn.Module):\n"
+        "    def __init__(self, by, task):\n"
+        "        super().__init__()\n"
+        "        self.by = by\n"
+        "        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(64, task.outputs))\n"
+        "    def forward(self, x):\n"
+        "        return self.linear(x * self.by if self.by else x.mul(0.0))\n"
+        "def build(genotype, task):\n"
+        "    return Scaled(genotype['scale'], task)\n"
+    )
+    config = small_config(f"space={space.replace('FILE', str(tmp_path / 'mine.py'))}")
+    parts = Parts.of(config)
+    rest = plain(sample(parts.choices, random.Random(0)))
+    bad = {n: {"edge": "none", "scal": 0.0}.get(n[:4], v) for n, v in rest.items()}
+    good = {n: {"edge": "conv1x1", "scal": 1.0}.get(n[:4], v) for n, v in rest.items()}
+    pipeline = CandidatePipeline(parts, tmp_path, 60.0)
+    look = pipeline.screen if parts.screen.is_fast else parts.screen.thorough
+    assert "macs" in look(pipeline.candidate(good))
+    with pytest.raises(CandidateError, match="does not depend on its input"):
+        look(pipeline.candidate(bad))
