@@ -2,7 +2,7 @@
 
     nas search digits-cpu --set budget.trials=300 --set budget.minutes=60
     python -m benchmarks.stopping_replay RUN [RUN ...] [--home DIR] [--rule prediction]
-        [--confidence 0.975] [--grace 0.25] [--json FILE]
+        [--confidence 0.95] [--grace 0.08] [--json FILE]
 
 Each run's ledger holds the whole learning curves of its candidates. They are gone through in the
 order in which they were asked for, and the rule decides about each training by what had been told

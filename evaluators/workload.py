@@ -91,7 +91,7 @@ def traces(
 
 
 def is_connected(module: torch.nn.Module, input_shape: Sequence[int]) -> bool:
-    """Whether the output of a network depends on its input: what is multiplied by 0 does not count.
+    """Whether something but multiplications by 0 leads from the input of a network to its output.
 
     Args:
         module: see `trace`.
@@ -100,10 +100,10 @@ def is_connected(module: torch.nn.Module, input_shape: Sequence[int]) -> bool:
     Raises:
         CandidateError: see `trace`.
     """
-    from evaluators.workload_lowering import depends_on_input
+    from evaluators.workload_lowering import is_cut_off
     from evaluators.workload_recorder import record
 
-    return depends_on_input(record(module, input_shape))
+    return not is_cut_off(record(module, input_shape))
 
 
 def from_onnx(

@@ -78,7 +78,7 @@ class BlockCaches:
         return {name: self._workload(name, blocks, keys) for name in self.lowerings}
 
     def is_connected(self, blocks: Sequence[Block], batch: int = 1) -> bool:
-        """Whether the output of a network depends on its input, once it has a workload."""
+        """See `evaluators.workload.is_connected`; of a network that has been traced already."""
         return all(self._passes[block.signature, block.input_shape, batch] for block in blocks)
 
     def _workload(self, lowering: str, blocks: Sequence[Block], keys: list[_Key]) -> Workload:
@@ -120,12 +120,12 @@ class BlockCaches:
         return _Part(kernels, macs, *lowered[1:])
 
     def _recording(self, block: Block, key: _Key) -> Recording:
-        from evaluators.workload_lowering import depends_on_input
+        from evaluators.workload_lowering import is_cut_off
 
         if key in self._recent:
             return self._recent[key]
         recording, params = _recorded([block], (key[2], *block.input_shape))
-        self._params[key], self._passes[key] = params, depends_on_input(recording)
+        self._params[key], self._passes[key] = params, not is_cut_off(recording)
         self._recent[key] = recording
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)

@@ -205,11 +205,14 @@ def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
     return Workload(merged(kernels), macs, params, lowering, lowered.peak_bytes)
 
 
-def depends_on_input(recording: Recording) -> bool:
-    """Whether anything but a multiplication by 0 leads from the input to an output."""
-    left = without_zeros(recording)
-    live = reaching(left, left.outputs)
-    return INPUT in left.outputs or any(INPUT in left.nodes[n].inputs for n in live)
+def is_cut_off(recording: Recording) -> bool:
+    """Whether multiplications by 0 are all that leads from the input to the outputs."""
+    return _reads_input(recording) and not _reads_input(without_zeros(recording))
+
+
+def _reads_input(recording: Recording) -> bool:
+    live = reaching(recording, recording.outputs)
+    return INPUT in recording.outputs or any(INPUT in recording.nodes[n].inputs for n in live)
 
 
 class _Lowering:

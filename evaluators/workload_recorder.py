@@ -105,9 +105,9 @@ def record(module: torch.nn.Module, input_shape: Sequence[int], scopes: bool = F
             result = module(data)
         except Exception as error:  # whatever the module's own code raises without data
             raise CandidateError(_what_failed(module, recorder.running, error)) from error
-    made_by = recorder.made_by
     results = result.values() if isinstance(result, Mapping) else (result,)
-    outputs = tuple(made_by[id(leaf)] for leaf in _tensors(results) if id(leaf) in made_by)
+    sources = [recorder.maker(leaf) for leaf in _tensors(results)]
+    outputs = tuple(source for source in sources if source is not None)
     return Recording(tuple(recorder.nodes), outputs, tuple(input_shape))
 
 
@@ -194,6 +194,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.made_by: dict[int, int] = {}
         self.running = ""
         self.scope = ""
+        self._written: dict[int, int] = {}
         self._empty: dict[int, torch.Tensor] = {}
         self._alive: list[Any] = []
 
@@ -217,7 +218,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors: list[torch.Tensor] = []
         plain = tuple([self._without_data(value, tensors) for value in args])
         named = {key: self._without_data(value, tensors) for key, value in (kwargs or {}).items()}
-        data = [tensor for tensor in tensors if id(tensor) in self.made_by]
+        data = [tensor for tensor in tensors if self.maker(tensor) is not None]
         name = name.partition("::")[2]
         if name == "_local_scalar_dense":
             if data:
@@ -230,8 +231,28 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if data:
                 made = (result,) if isinstance(result, torch.Tensor) else [*_tensors((result,))]
                 self._note(name.rstrip("_"), func.is_view, plain, data, tensors, made)
+                if func._schema.is_mutable:
+                    self._write(func._schema.arguments, args)
         self.running = ""
         return result
+
+    def maker(self, tensor: torch.Tensor) -> int | None:
+        """The node that made a tensor, or the last one to write into it; None for constants."""
+        made = self.made_by.get(id(tensor))
+        written = self._written.get(self._memory(tensor)) if self._written else None
+        return written if made is None or (written is not None and written > made) else made
+
+    def _write(self, parameters: Sequence[Any], args: tuple[Any, ...]) -> None:
+        """What the last node has written data into is no constant any more, nor are its views."""
+        for parameter, value in zip(parameters, args, strict=False):
+            is_written = parameter.alias_info is not None and parameter.alias_info.is_write
+            if is_written and isinstance(value, torch.Tensor):
+                self._alive.append(value)
+                self._written[self._memory(value)] = len(self.nodes) - 1
+
+    def _memory(self, tensor: torch.Tensor) -> int:
+        """The same for all views of a tensor, which are views of its double on the meta device."""
+        return int(self._empty.get(id(tensor), tensor).untyped_storage()._cdata)
 
     def _without_data(self, value: Any, found: list[torch.Tensor]) -> Any:
         """An argument of an operation, its tensors on the meta device, the same ones every time."""
@@ -264,7 +285,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return
         first, out = data[0], made[0]
-        constants = [tensor for tensor in tensors if id(tensor) not in self.made_by]
+        constants = [tensor for tensor in tensors if self.maker(tensor) is None]
         macs, op = multiplies(name, args, out, bool(constants))
         role = "mac" if macs and constants else "other"
         if not macs:
@@ -273,7 +294,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name=reduction_of(name, args),
             role=role,
             op=op or op_of(name, role, first),
-            inputs=tuple([self.made_by[id(tensor)] for tensor in data]),
+            inputs=tuple([node for node in map(self.maker, data) if node is not None]),
             in_shape=tuple(first.shape),
             out_shape=tuple(out.shape),
             dtype=str(out.dtype)[6:],  # without "torch."

@@ -217,8 +217,8 @@ class EarlyStoppingConfig(Section):
     """
 
     rule: Literal["none", "prediction", "rungs"] = "none"
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.975
-    grace: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    grace: Annotated[float, Field(gt=0, lt=1)] = 0.08
     reduction: Annotated[int, Field(ge=2)] = 3
 
 

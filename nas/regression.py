@@ -1,4 +1,4 @@
-"""A ridge regression that knows how far off it is, for few examples and many features."""
+"""Regressions that know how far off they are, for few examples and many features."""
 
 from __future__ import annotations
 
@@ -50,11 +50,7 @@ class Ridge:
 
     def __init__(self, features: Array, values: Array, weights: Array | None = None) -> None:
         count = len(values)
-        self._middle, spread = features.mean(axis=0), features.std(axis=0)
-        varies = spread > 1e-9 * np.maximum(1.0, np.abs(self._middle))
-        self._scale = np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0)
-        if weights is not None:
-            self._scale = self._scale * weights
+        self._middle, self._scale = _scaling(features, weights)
         left, singular, self._directions = np.linalg.svd(
             (features - self._middle) * self._scale, full_matrices=False
         )
@@ -82,3 +78,83 @@ class Ridge:
         far = 1.0 / self._count + float(along**2 @ self._spreads)
         mean = self._mean + float(along @ self._slopes)
         return Prediction(mean, self._error * float(np.sqrt(1.0 + far)), self._freedom)
+
+
+KERNELS = [(0.0, 1.0), *((mix, length) for mix in (0.3, 1.0) for length in (1.0, 4.0))]
+"""From which the kernel is chosen: the share of a Gaussian one beside the linear one, and its
+squared length as a multiple of the median squared distance."""
+
+NOISES = np.logspace(-4, 1, 11)
+"""From which the variance of the noise is chosen, by that of the kernel."""
+
+
+class KernelRidge:
+    """Smooth: the kernel and the noise under which each example is predicted best from the others.
+
+    A Gaussian process whose settings are chosen by leave-one-out errors, which also say how far off
+    it is (Rasmussen and Williams 2006, section 5.4.2).
+
+    Args:
+        features: (examples, features); constant ones do not count.
+        values: (examples,).
+        weights: (features,), how much each is believed to matter, 1 where None.
+    """
+
+    def __init__(self, features: Array, values: Array, weights: Array | None = None) -> None:
+        count = len(values)
+        self._middle, self._scale = _scaling(features, weights)
+        self._scale = self._scale / np.sqrt(max(1, int(np.count_nonzero(self._scale))))
+        self._places = (features - self._middle) * self._scale
+        squares = _squared_distances(self._places, self._places)
+        self._median = float(np.median(squares[squares > 0])) if (squares > 0).any() else 1.0
+        self._mean, best = float(values.mean()), np.inf
+        off = values - self._mean
+        self._freedom = 0.0
+        for shape in KERNELS:
+            sizes, vectors = np.linalg.eigh(self._kernel(self._places, shape))
+            along = vectors.T @ off
+            for noise in NOISES:
+                inverse = 1.0 / (np.maximum(sizes, 0.0) + noise)
+                freedom = count - 1.0 - float((sizes * inverse).sum())
+                if freedom < LEAST_FREEDOM:
+                    continue
+                solved, own = vectors @ (inverse * along), vectors**2 @ inverse
+                error = float(np.mean((solved / own) ** 2))
+                if error < best:
+                    best, self._freedom, self._shape, self._noise = error, freedom, shape, noise
+                    self._solved, self._scatter = solved, float(np.mean(solved**2 / own))
+                    self._inverse, self._vectors = inverse, vectors
+
+    def predict(self, features: Array) -> Prediction | None:
+        """Of (features,); None while there are too few examples to say how far off it may be."""
+        if not self._freedom:
+            return None
+        place = ((features - self._middle) * self._scale)[None]
+        near = self._kernel(place, self._shape)[0]
+        own = float(_kernel(place, place, self._shape, self._median)[0, 0])
+        explained = float(((self._vectors.T @ near) ** 2) @ self._inverse)
+        variance = self._scatter * (max(own - explained, 0.0) + self._noise)
+        mean = self._mean + float(near @ self._solved)
+        return Prediction(mean, float(np.sqrt(variance)), self._freedom)
+
+    def _kernel(self, places: Array, shape: tuple[float, float]) -> Array:
+        return _kernel(places, self._places, shape, self._median)
+
+
+def _kernel(one: Array, other: Array, shape: tuple[float, float], median: float) -> Array:
+    mix, length = shape
+    smooth = np.exp(-_squared_distances(one, other) / (length * median)) if mix else 0.0
+    return np.asarray(one @ other.T + mix * smooth)
+
+
+def _squared_distances(one: Array, other: Array) -> Array:
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+    return np.asarray(np.maximum(squares, 0.0))
+
+
+def _scaling(features: Array, weights: Array | None) -> tuple[Array, Array]:
+    """The middle of each feature, and what brings it to a deviation of 1; 0 for constant ones."""
+    middle, spread = features.mean(axis=0), features.std(axis=0)
+    varies = spread > 1e-9 * np.maximum(1.0, np.abs(middle))
+    scale = np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0)
+    return middle, scale if weights is None else scale * weights

@@ -22,7 +22,7 @@ from nas.choices import Genotype
 from nas.front import front_of
 from nas.objectives import Constraint, Objective
 from nas.pareto import Costs, hypervolume, reference_point
-from nas.regression import Ridge
+from nas.regression import KernelRidge, Prediction, Ridge
 from nas.trials import ESTIMATED, Curve, Provenance, Readings, Trial
 
 Array = NDArray[np.float64]
@@ -56,12 +56,13 @@ class StoppingRule:
         confidence: of the prediction: the probability with which the candidate does not get onto
             the front, as far as the regressions know.
         grace: epochs before any is stopped, as a share of all.
-        reduction: of the rungs: one in so many goes on, and rungs are so many times apart.
+        reduction: of the rungs: one in so many goes on, and rungs are so many times apart, the
+            first one as far from the grace.
     """
 
     rule: RuleName = "none"
-    confidence: float = 0.975
-    grace: float = 0.25
+    confidence: float = 0.95
+    grace: float = 0.08
     reduction: int = 3
 
     def first_epoch(self, epochs: int) -> int:
@@ -70,7 +71,7 @@ class StoppingRule:
 
     def rungs(self, epochs: int) -> list[int]:
         """Epochs after which the rungs are."""
-        found, rung = list[int](), self.first_epoch(epochs)
+        found, rung = list[int](), self.reduction * self.first_epoch(epochs)
         while rung < epochs:
             found.append(rung)
             rung *= self.reduction
@@ -123,6 +124,7 @@ class Stopper:
     ) -> None:
         self._rule, self._objectives = rule, tuple(objectives)
         self._constraints, self._epochs = tuple(constraints), epochs
+        self._sized: dict[str, Guess | None] = {}
         self._genotype, self._known = genotype, known
         # A trial may be told twice, and variants share a training; each trial counts once.
         self._past = list({trial.number: trial for trial in past}.values())
@@ -180,14 +182,10 @@ class Stopper:
         found = {(n, v) for g in genotypes for n, v in g.items() if isinstance(v, str)}
         return sorted(found)
 
-    def _features(self, genotype: Genotype, metrics: Mapping[str, float], curve: Curve) -> Array:
-        """(features,): the end of the curve, logarithms of what was screened, categories."""
-        accuracy = curve["accuracy"]
-        ends = [_bent(accuracy[-1]), _bent(sum(accuracy[-3:]) / len(accuracy[-3:]))]
-        ends.append(float(np.log(curve["loss"][-1] + 1e-6)))
+    def _features(self, genotype: Genotype, metrics: Mapping[str, float]) -> list[float]:
+        """Logarithms of what was screened, then categories."""
         screened = [float(np.log(metrics[name])) for name in self._screened]
-        chosen = [float(genotype.get(name) == value) for name, value in self._categories]
-        return np.array([*ends, *screened, *chosen])
+        return [*screened, *(float(genotype.get(n) == value) for n, value in self._categories)]
 
     @cached_property
     def _screened(self) -> list[str]:
@@ -199,23 +197,48 @@ class Stopper:
         if metric in self._known:
             value = self._known[metric]
             return Guess(lambda shares: np.full(len(shares), value))
-        examples = [trial for trial in self._finished if metric in trial.metrics]
+        if not metric.startswith(LEARNED):
+            if metric not in self._sized:
+                self._sized[metric] = self._sized_guess(metric)
+            return self._sized[metric]
+        examples = self._examples(metric)
+        done = len(curve["accuracy"])
+        rows = [
+            _ends(_cut(t.curve, done)) + self._features(t.genotype, t.metrics) for t in examples
+        ]
         values = np.array([trial.metrics[metric] for trial in examples])
-        done, is_share = len(curve["accuracy"]), metric.startswith(LEARNED)
-        if len(examples) < LEAST_CURVES or (not is_share and (values <= 0).any()):
+        own = _ends(curve) + self._features(self._genotype, self._known)
+        found = self._predicted(Ridge, rows, np.asarray(_bent(values)), own)
+        return None if found is None else Guess(lambda shares: _unbent(found.quantiles(shares)))
+
+    def _sized_guess(self, metric: str) -> Guess | None:
+        """What a latency or a size will be, whatever the curve."""
+        examples = self._examples(metric)
+        values = np.array([trial.metrics[metric] for trial in examples])
+        if (values <= 0).any():
             return None
-        rows = [self._features(t.genotype, t.metrics, _cut(t.curve, done)) for t in examples]
-        weights = np.ones(len(rows[0]))
+        rows = [self._features(t.genotype, t.metrics) for t in examples]
+        own = self._features(self._genotype, self._known)
+        found = self._predicted(KernelRidge, rows, np.log(values), own)
+        return None if found is None else Guess(lambda shares: np.exp(found.quantiles(shares)))
+
+    def _examples(self, metric: str) -> list[Trial]:
+        return [trial for trial in self._finished if metric in trial.metrics]
+
+    def _predicted(
+        self,
+        model: type[Ridge | KernelRidge],
+        rows: Sequence[Sequence[float]],
+        values: Array,
+        own: Sequence[float],
+    ) -> Prediction | None:
+        """What a model of these examples says of this candidate."""
+        if len(rows) < LEAST_CURVES:
+            return None
+        weights = np.ones(len(own))
         if self._categories:
             weights[-len(self._categories) :] = CATEGORY_WEIGHT
-        ridge = Ridge(
-            np.array(rows), np.asarray(_bent(values) if is_share else np.log(values)), weights
-        )
-        found = ridge.predict(self._features(self._genotype, self._known, curve))
-        if found is None:
-            return None
-        back = _unbent if is_share else np.exp
-        return Guess(lambda shares: back(found.quantiles(shares)))
+        return model(np.array(rows), values, weights).predict(np.array(own))
 
     # The rules
 
@@ -309,6 +332,13 @@ def _place(own: Costs, others: Sequence[Costs]) -> int:
 
 def _cut(curve: Curve, done: int) -> Curve:
     return {name: values[:done] for name, values in curve.items()}
+
+
+def _ends(curve: Curve) -> list[float]:
+    """Where a curve has got to."""
+    accuracy = curve["accuracy"]
+    mean = sum(accuracy[-3:]) / len(accuracy[-3:])
+    return [float(_bent(accuracy[-1])), float(_bent(mean)), float(np.log(curve["loss"][-1] + 1e-6))]
 
 
 def _bent(share: Array | float) -> Array | float:

@@ -79,7 +79,7 @@ def test_without_a_rule_nothing_is_saved(tmp_path: Path) -> None:
 
 def test_trainings_that_lead_nowhere_are_stopped_and_not_paid_for(tmp_path: Path) -> None:
     run = made_up(tmp_path, finals(12))
-    found = Replay(run, StoppingRule("prediction"))()
+    found = Replay(run, StoppingRule("prediction", 0.975, grace=0.25))()
     assert found.stopped >= 4
     assert found.epochs_saved == pytest.approx(found.stopped * 6 / (24 * EPOCHS))
     assert found.training_saved == pytest.approx(found.epochs_saved)
@@ -90,7 +90,7 @@ def test_trainings_that_lead_nowhere_are_stopped_and_not_paid_for(tmp_path: Path
 
 def test_a_variant_of_a_stopped_network_is_stopped_for_nothing(tmp_path: Path) -> None:
     run = made_up(tmp_path, [final for final in finals(12) for _ in range(2)], shared=True)
-    found = Replay(run, StoppingRule("prediction"))()
+    found = Replay(run, StoppingRule("prediction", 0.975, grace=0.25))()
     assert found.trainings == 24
     assert found.stopped >= 8
     trainings = math.ceil(found.stopped / 2)
@@ -104,7 +104,7 @@ def test_a_stop_of_a_member_of_the_front_is_wrong(tmp_path: Path) -> None:
         last = ledger.trials()[-1]
     bad = curve(0.4, random.Random(5))
     late = {name: (*bad[name][:6], *last.curve[name][6:]) for name in bad}
-    replay = Replay(run, StoppingRule("prediction"))
+    replay = Replay(run, StoppingRule("prediction", 0.975, grace=0.25))
     replay._trials[-1] = Trial(**{**vars(last), "curve": late})
     found = replay()
     assert found.wrong == 1

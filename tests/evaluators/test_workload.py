@@ -13,7 +13,16 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from evaluators.workload import LOWERINGS, Kernel, Workload, trace, traces, with_dtype, workload_of
+from evaluators.workload import (
+    LOWERINGS,
+    Kernel,
+    Workload,
+    is_connected,
+    trace,
+    traces,
+    with_dtype,
+    workload_of,
+)
 from nas.trials import Candidate, CandidateError
 from tests.evaluators.workload_nets import Residual, cnv, conv, counts, head, lenet, mobile
 
@@ -419,3 +428,46 @@ def test_a_fourier_transform_is_one_more_operation_that_reads_and_writes() -> No
             return torch.fft.rfft(x).abs()
 
     assert [kernel.macs for kernel in trace(Fourier(), (1, 8)).kernels] == [0, 0]
+
+
+class Assembled(nn.Module):
+    """Puts its feature maps together by a way of its own."""
+
+    def __init__(self, assemble: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=1)
+        self.assemble, self.head = assemble, nn.Linear(8 * 64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.assemble(self.one(x), self.other(x)).flatten(1))
+
+
+def by_slices(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    both = torch.zeros(one.shape[0], 8, *one.shape[2:])
+    both[:, :4] = one
+    both[:, 4:] = other
+    return both
+
+
+def by_index(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    both = torch.zeros(one.shape[0], 8, *one.shape[2:])
+    both[:, torch.arange(4)] = one
+    both.index_copy_(1, torch.arange(4, 8), other)
+    return both
+
+
+def by_parts(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    both = one.new_empty(one.shape[0], 2, *one.shape[1:])
+    for place, part in enumerate((one, other)):
+        both[:, place].copy_(part)
+    return both
+
+
+@pytest.mark.parametrize("assemble", [by_slices, by_index, by_parts])
+@pytest.mark.parametrize("lowering", ["eager", "onnxruntime", "tflite"])
+def test_what_is_written_into_a_new_tensor_is_not_lost(assemble, lowering: str) -> None:
+    network = Assembled(assemble)
+    assert is_connected(network, (1, 3, 8, 8))
+    workload = trace(network, (1, 3, 8, 8), lowering)
+    assert sum(kernel.count for kernel in workload.kernels if kernel.macs) == 3
+    assert workload.macs == 64 * 4 * (3 + 27) + 512 * 10

@@ -13,7 +13,7 @@ from nas.trials import Trial
 
 OBJECTIVES = (Objective("accuracy", "maximize"), Objective("latency_ms.cpu", "minimize"))
 EPOCHS = 12
-PREDICTION, RUNGS = StoppingRule("prediction"), StoppingRule("rungs")
+PREDICTION, RUNGS = StoppingRule("prediction", 0.975, grace=0.25), StoppingRule("rungs")
 
 
 def curve(final: float, noise: float = 0.0, seed: int = 0, epochs: int = EPOCHS):
@@ -199,7 +199,7 @@ def test_stopped_trials_count_on_the_rungs_and_teach_no_prediction() -> None:
 
 def test_rungs_are_a_factor_apart() -> None:
     assert StoppingRule("rungs").rungs(12) == [3, 9]
-    assert StoppingRule("rungs", reduction=2).rungs(30) == [8, 16]
+    assert StoppingRule("rungs", reduction=2).rungs(30) == [4, 8, 16]
     assert StoppingRule("rungs").rungs(1) == []
 
 
