@@ -185,7 +185,7 @@ def main() -> None:
             f"{row['what']:<45} {row['median']:>8} {row['unit']:<3}"
             f"[{row['low']} .. {row['high']}]  "
             + (f"goal {row['goal']}  " if row["goal"] is not None else "")
-            + ("met" if row["met"] else "MISSED")
+            + ("" if row["goal"] is None else "met" if row["met"] else "MISSED")
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")

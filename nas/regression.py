@@ -95,9 +95,9 @@ class KernelRidge:
     it is (Rasmussen and Williams 2006, section 5.4.2).
 
     Args:
-        features: (examples, features); constant ones do not count.
-        values: (examples,).
-        weights: (features,), how much each is believed to matter, 1 where None.
+        features: see `Ridge`.
+        values: see `Ridge`.
+        weights: see `Ridge`.
     """
 
     def __init__(self, features: Array, values: Array, weights: Array | None = None) -> None:
