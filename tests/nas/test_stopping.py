@@ -115,15 +115,19 @@ def test_more_confidence_stops_less() -> None:
     assert counts[0] >= counts[1] > counts[2]
 
 
-def test_wrong_stops_are_rare() -> None:
-    """Of networks that would have joined the front, and do not know it yet."""
+@pytest.mark.parametrize(("rule", "most"), [(PREDICTION, 2), (StoppingRule("prediction"), 4)])
+def test_wrong_stops_are_rare(rule: StoppingRule, most: int) -> None:
+    """Of networks that would have joined the front, and do not know it yet.
+
+    Each is only just better, so this is the hardest case; the defaults look earlier and dare more.
+    """
     noisy = [replace(t, curve=curve(t.metrics["accuracy"], 0.3, t.number)) for t in past()]
     better = [0.8 + 0.0095 * (i + 1) + 0.005 for i in range(20)]
     wrong = sum(
-        stopped_at(stopper(latency=0.1 * (i + 1), trials=noisy), curve(final, 0.3, 100 + i)) > 0
+        stopped_at(stopper(rule, 0.1 * (i + 1), noisy), curve(final, 0.3, 100 + i)) > 0
         for i, final in enumerate(better)
     )
-    assert wrong <= 2
+    assert wrong <= most
 
 
 def test_what_breaks_a_constraint_beats_nobody() -> None:
