@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 
 import hw_profiles
 import search_spaces
+from evaluators.complexity import PATHS, Complexity
 from evaluators.kernel_table import tabulate
 from evaluators.modeled import predict
 from evaluators.workload import BlockCaches
 from nas.blocks import Block
-from nas.choices import Choice, Genotype, canonical
+from nas.choices import Choice, Genotype, Value, canonical
 from nas.objectives import Objective
 from nas.pareto import Costs, hypervolume
 from nas.task import Task as Data
-from nas.trials import CandidateError
+from nas.trials import Candidate, CandidateError
 from search_spaces import cell, macro
 
 Array = NDArray[np.float64]
@@ -177,11 +178,9 @@ def _macro(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     for profile in PROFILES:
         if _is_wanted(f"macro:{profile}", wanted):
             costs[profile] = modeled_ms(networks, profile)
-    extra = {name: rows[name].to_numpy(float) for name in ("params",) if name in rows}
-    if "flops" in rows:
-        extra["macs"] = rows["flops"].to_numpy(float)
+    complexity = complexity_of("macro")
     return [
-        _tabular(f"macro:{name}", space.choices, genotypes, accuracies, values, extra)
+        _tabular(f"macro:{name}", space.choices, genotypes, accuracies, values, complexity)
         for name, values in costs.items()
         if _is_wanted(f"macro:{name}", wanted)
     ]
@@ -210,15 +209,31 @@ def _cells(file: Path, wanted: Sequence[str], noisy: bool) -> list[SearchTask]:
     named = [name for name in rows if name.startswith("lat_")]
     explicit = [name for name in named if f"cell:{name}" in wanted]
     columns = explicit or [name for name in named if name in MEASURED]
-    extra = {name: rows[name].to_numpy(float) for name in ("params",) if name in rows}
-    # What reaches the output is what an exported network computes.
-    extra["macs"] = rows["macs_live" if "macs_live" in rows else "macs"].to_numpy(float)
-    choices = search_spaces.create("cell").choices
+    choices, complexity = search_spaces.create("cell").choices, complexity_of("cell")
     return [
-        _tabular(f"cell:{name}", choices, genotypes, accuracies, rows[name].to_numpy(float), extra)
+        _tabular(
+            f"cell:{name}", choices, genotypes, accuracies, rows[name].to_numpy(float), complexity
+        )
         for name in columns
         if _is_wanted(f"cell:{name}", wanted)
     ]
+
+
+def complexity_of(name: str) -> Callable[[Genotype], Mapping[str, float]]:
+    """What `evaluators.complexity` says of the networks of a space, each traced when asked for."""
+    space, caches = search_spaces.create(name), BlockCaches(["onnxruntime"])
+    assert space.blocks is not None  # noqa: S101 (for the type checker)
+    blocks, evaluator = space.blocks, Complexity()
+    known: dict[tuple[Value, ...], Mapping[str, float]] = {}
+
+    def complexity(genotype: Genotype) -> Mapping[str, float]:
+        key = tuple(genotype.values())
+        if key not in known:
+            workload = caches.workloads(blocks(genotype, CIFAR))
+            known[key] = evaluator.evaluate(Candidate(genotype, "", "", workload=workload))
+        return known[key]
+
+    return complexity
 
 
 def _tabular(
@@ -227,11 +242,10 @@ def _tabular(
     genotypes: Sequence[Genotype],
     accuracies: tuple[Array, Array],
     costs: Array,
-    extra: Mapping[str, Array],
+    complexity: Callable[[Genotype], Mapping[str, float]],
 ) -> SearchTask:
     metric = "flops" if name.endswith(":flops") else "latency_ms.device"
     place = {tuple(genotype.values()): i for i, genotype in enumerate(genotypes)}
-    columns = {metric: costs, **extra}
 
     def row(genotype: Genotype) -> int:
         try:
@@ -241,7 +255,7 @@ def _tabular(
 
     def known(genotype: Genotype) -> dict[str, float]:
         index = row(genotype)
-        return {key: float(values[index]) for key, values in columns.items()}
+        return {metric: float(costs[index]), **complexity(genotype)}
 
     def accuracy(genotype: Genotype) -> tuple[float, float]:
         index = row(genotype)
@@ -355,11 +369,15 @@ def _stage_tables() -> dict[str, Array]:
         networks.append(space.blocks(canonical(space.choices, {**plain, **chosen}), IMAGENET))
     caches = BlockCaches(["eager"])
     workloads = [caches.workloads(blocks)["eager"] for blocks in networks]
+    readings = [
+        Complexity().evaluate(Candidate({}, "", "", workload={"eager": workload}))
+        for workload in workloads
+    ]
     found = {
-        "latency_ms.device": modeled_ms(networks, "zcu102-dpu"),
-        "macs": np.array([workload.macs for workload in workloads], dtype=float),
-        "params": np.array([workload.params for workload in workloads], dtype=float),
+        name: np.array([each[name] for each in readings])
+        for name in ("macs", "params", *PATHS)  # what stages add up to
     }
+    found["latency_ms.device"] = modeled_ms(networks, "zcu102-dpu")
     tables = {name: values.reshape(shape) for name, values in found.items()}
     # The first network is plain in all stages: what it has is shared among them.
     return {name: table - table.flat[0] * 6 / 7 for name, table in tables.items()}

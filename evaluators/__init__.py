@@ -16,6 +16,7 @@ _REGISTRY = Registry(
     {
         "accuracy": "evaluators.scoring:Accuracy",
         "complexity": "evaluators.complexity:Complexity",
+        "file_size": "evaluators.file_size:FileSize",
         "fpga_dataflow": "evaluators.dataflow.evaluator:FpgaDataflow",
         "fpga_rtl": "evaluators.rtl.latency:FpgaRtl",
         "measured_latency": "evaluators.measured:MeasuredLatency",

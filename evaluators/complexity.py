@@ -1,9 +1,13 @@
-"""What a candidate costs wherever it runs: operations, parameters, and memory of activations."""
+"""What a candidate is wherever it runs: operations, parameters, memory of activations, paths."""
 
 from __future__ import annotations
 
+import math
+
 from evaluators.workload import workload_of
 from nas.trials import Candidate, Provenance, Readings
+
+PATHS = ("longest_path", "shortest_path", "mean_path", "log2_paths")
 
 
 class Complexity:
@@ -11,13 +15,17 @@ class Complexity:
 
     stage = "screen"
     needs = ""
-    provides = ("macs", "params", "memory_kb")
+    provides = ("macs", "params", "memory_kb", *PATHS)
 
     def evaluate(self, candidate: Candidate) -> Readings:
-        """The metrics ``macs``, ``params`` and ``memory_kb``.
+        """The metrics ``macs``, ``params``, ``memory_kb`` and those of paths.
 
-        The last is the peak of the activations that must be kept at the same time, of one example
+        ``memory_kb`` is the peak of the activations that must be kept at the same time, of one
+        example
         in float32, without weights and workspace; all kernels run in the order of the network.
+        ``longest_path``, ``shortest_path`` and ``mean_path`` are layers with weights on the paths
+        from input to output, ``log2_paths`` the logarithm of how many there are; see
+        `evaluators.workload.Paths`.
 
         Raises:
             CandidateError: the candidate carries no workload.
@@ -25,5 +33,9 @@ class Complexity:
         workload = workload_of(candidate)
         counted = Provenance(source="counted", method="trace of the network", batch=1)
         memory_kb = workload.peak_memory_bytes / 1024
-        values = (workload.macs, workload.params, memory_kb)
-        return Readings(dict(zip(self.provides, values, strict=True)), counted)
+        values = {"macs": workload.macs, "params": workload.params, "memory_kb": memory_kb}
+        if workload.paths:
+            longest, shortest, _, number = workload.paths
+            found = (longest, shortest, workload.paths.mean, math.log2(max(1, number)))
+            values.update(zip(PATHS, found, strict=True))
+        return Readings(values, counted)

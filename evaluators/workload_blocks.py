@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evaluators.workload_values import Kernel, Workload, checked_lowering, kernel_of, merged
+from evaluators.workload_values import Kernel, Paths, Workload, checked_lowering, kernel_of, merged
 from nas.blocks import Block
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class BlockCaches:
         self.lowerings = tuple(dict.fromkeys(checked_lowering(name) for name in lowerings))
         self._params: dict[_Key, int] = {}
         self._passes: dict[_Key, bool] = {}
+        self._paths: dict[_Key, Paths] = {}
         self._known: dict[str, dict[_Key, _Known]] = {name: {} for name in self.lowerings}
         self._recent: OrderedDict[_Key, Recording] = OrderedDict()
         self._whole: dict[tuple[_Key, ...], dict[str, Workload]] = {}
@@ -97,6 +98,7 @@ class BlockCaches:
             params=sum([self._params[key] for key in keys]),
             lowering=lowering,
             peak_memory_bytes=max([part.peak_bytes for part in parts], default=0),
+            paths=Paths.in_sequence([self._paths[key] for key in keys]),
         )
 
     def _part(self, lowering: str, block: Block, key: _Key, tail: Tail) -> _Part:
@@ -121,11 +123,13 @@ class BlockCaches:
 
     def _recording(self, block: Block, key: _Key) -> Recording:
         from evaluators.workload_lowering import is_cut_off
+        from evaluators.workload_paths import paths_of
 
         if key in self._recent:
             return self._recent[key]
         recording, params = _recorded([block], (key[2], *block.input_shape))
         self._params[key], self._passes[key] = params, not is_cut_off(recording)
+        self._paths[key] = paths_of(recording)
         self._recent[key] = recording
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)

@@ -33,6 +33,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from evaluators.workload_paths import paths_of
 from evaluators.workload_recorder import INPUT, Node, Recording
 from evaluators.workload_rules import ALL, BARE, CLIPS, CLOSED, RULES, SUMMED, Rules
 from evaluators.workload_simplify import (
@@ -202,7 +203,8 @@ def workload_of(recording: Recording, params: int, lowering: str) -> Workload:
     lowered = lower(recording, RULES[lowering])
     kernels = [kernel_of(node) for node in lowered.kernels]
     macs = sum([kernel.macs for kernel in kernels])
-    return Workload(merged(kernels), macs, params, lowering, lowered.peak_bytes)
+    paths = paths_of(recording)
+    return Workload(merged(kernels), macs, params, lowering, lowered.peak_bytes, paths)
 
 
 def is_cut_off(recording: Recording) -> bool:

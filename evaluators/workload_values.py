@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from evaluators.workload_recorder import Node
@@ -86,6 +86,38 @@ class Kernel:
         return {name: value for name, value in vars(self).items() if name != "_hash"}
 
 
+class Paths(NamedTuple):
+    """All paths from the input of a network to its outputs, by the layers with weights on them.
+
+    Attributes:
+        longest: layers on the longest path.
+        shortest: layers on the shortest path.
+        layers: on all paths, a layer that is on several counted for each.
+        number: of paths; 0 where none leads from the input to an output. It may have hundreds of
+            digits.
+    """
+
+    longest: int = 0
+    shortest: int = 0
+    layers: int = 0
+    number: int = 1
+
+    @property
+    def mean(self) -> float:
+        """Layers on a path, mean over all of them."""
+        return self.layers / max(1, self.number)
+
+    @classmethod
+    def in_sequence(cls, parts: Iterable[Paths]) -> Paths:
+        """Of parts each of which reads what the one before it makes."""
+        longest, shortest, layers, number = cls()
+        for part in parts:
+            longest, shortest = longest + part.longest, shortest + part.shortest
+            layers = layers * part.number + part.layers * number
+            number *= part.number
+        return cls(longest, shortest, layers, number)
+
+
 @dataclass(frozen=True, eq=False)
 class Workload:
     """What one call of a network makes a runtime do.
@@ -99,6 +131,8 @@ class Workload:
         lowering: whose kernels these are.
         peak_memory_bytes: of the input and all results that must be kept at the same time, weights
             apart; 0 where it is not known. It depends on the order, so it is not compared.
+        paths: through the network, as it was before lowering; None where they are not known. Not
+            compared.
 
     Raises:
         ValueError: for an unknown lowering, or less memory than none.
@@ -109,6 +143,7 @@ class Workload:
     params: int
     lowering: str
     peak_memory_bytes: int = 0
+    paths: Paths | None = None
 
     def __post_init__(self) -> None:
         checked_lowering(self.lowering)

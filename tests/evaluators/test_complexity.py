@@ -14,7 +14,9 @@ def test_counts_are_exact_and_say_so() -> None:
     readings = Complexity().evaluate(candidate)
     # Six maps of 28 x 28, with the 6 of 14 x 14 into which they are pooled
     memory_kb = 4 * (6 * 28 * 28 + 6 * 14 * 14) / 1024
-    assert readings == {"macs": 416520.0, "params": 61706.0, "memory_kb": memory_kb}
+    counts = {"macs": 416520.0, "params": 61706.0, "memory_kb": memory_kb}
+    paths = {"longest_path": 5.0, "shortest_path": 5.0, "mean_path": 5.0, "log2_paths": 0.0}
+    assert readings == {**counts, **paths}
     assert readings.provenance["macs"].source == "counted"
     assert tuple(readings) == Complexity.provides
     assert (Complexity().stage, Complexity().needs) == ("screen", "")
