@@ -120,6 +120,8 @@ def _tell(
     objectives: Sequence[Objective],
     constraints: Sequence[Constraint],
 ) -> None:
+    if trial.status == "done" and hasattr(strategy, "took"):
+        strategy.took(trial.genotype, sum(trial.seconds.values()))
     if trial.status == "failed":
         strategy.tell(trial.genotype, None)
         return

@@ -21,6 +21,7 @@ from nas.trials import Exhausted
 from strategies.base import BaseStrategy, Screen
 from strategies.guided.closer import LOOKED_AT, Closer, Look
 from strategies.guided.codes import CodeSpace
+from strategies.guided.expense import Expense
 from strategies.guided.foreknown import Foreknown
 from strategies.guided.improvement import SpaceLeft, expected_improvement, nondominated
 from strategies.guided.model import TUNED, Beliefs, Evidence, Model
@@ -106,6 +107,8 @@ class GuidedStrategy(BaseStrategy):
         startup: genotypes told before the surrogate is asked.
         pool: about how many candidates an ask chooses from; each new one is screened.
         exploration: the share of asks for a random candidate.
+        per_second: weigh what is expected of a candidate against the time that its training is
+            expected to take, see `took`; False: all trainings count alike.
         proxies: further metrics of a genotype that take long (zero-cost proxies of accuracy, say):
             looked at for the few best candidates of an ask, as long as they help the surrogate.
         prior: results of an earlier search of the same space, on another task or device: what they
@@ -127,6 +130,7 @@ class GuidedStrategy(BaseStrategy):
         startup: int = 10,
         pool: int = 800,
         exploration: float = 0.02,
+        per_second: bool = True,
         proxies: Look | None = None,
         prior: Earlier = (),
     ) -> None:
@@ -141,6 +145,9 @@ class GuidedStrategy(BaseStrategy):
         self._space = CodeSpace(self._choices)
         self._pool = Pool(self._space, history.encode, seed, check_whole("pool", pool, 16))
         self._before = Foreknown(self._known, self._pool, objectives, constraints)
+        if not isinstance(per_second, bool):
+            raise ValueError(f"per_second must be true or false, but got {per_second!r}")
+        self._expense = Expense(self._known, lambda: self._before.sample) if per_second else None
         self._proposals = PROPOSALS_AN_ASK.get(proposer, 0)
         self._base = strategies.create(proposer, choices, objectives, seed, None, constraints)
         self._waiting: dict[Code, None] = {}
@@ -237,6 +244,15 @@ class GuidedStrategy(BaseStrategy):
             # ill before the mean of all is known; the surrogate takes it into account.
             self._base.tell(genotype, costs, violation)
 
+    def took(self, genotype: Genotype, seconds: float) -> None:
+        """Learn how long the trial of a genotype took, before its result is told.
+
+        From five on, expected gains are divided by the time that a candidate is expected to take,
+        in what the trials so far took in the mean.
+        """
+        if self._expense:
+            self._expense.took(self._history.encode(genotype), seconds)
+
     def pending(self, genotype: Genotype) -> None:
         """See `BaseStrategy.pending`."""
         super().pending(genotype)
@@ -285,7 +301,8 @@ class GuidedStrategy(BaseStrategy):
     def _first(self) -> list[Code]:
         """Genotypes to begin with: from layer after layer, and random ones, in turn.
 
-        With a prior two kinds of layers: by what it predicts, and by capacity.
+        With a prior two kinds of layers: by what it predicts, and by capacity. None of those that
+        would take very long.
         """
         codes = self._before.allowed
         if not self._known.names or not codes:
@@ -294,11 +311,19 @@ class GuidedStrategy(BaseStrategy):
         lists = list[list[Code]]()
         for worth in [*kinds, self._before.worth]:
             best = self._pool.evolved(self._known, worth, FIRST_GENERATIONS)
-            codes = list(dict.fromkeys([*codes, *best]))
+            codes = self._modest(list(dict.fromkeys([*codes, *best])))
             lists.append([codes[i] for i in _by_layers(worth(codes), 4 * self._startup)])
         layered = {code for each in lists for code in each}
         mixed = itertools.zip_longest(*lists, [c for c in codes if c not in layered])
         return list(dict.fromkeys(code for each in mixed for code in each if code is not None))
+
+    def _modest(self, codes: list[Code]) -> list[Code]:
+        """Those whose trainings should not take very long; all, if these are too few."""
+        if self._expense is None:
+            return codes
+        is_modest = self._expense.is_modest(codes).tolist()
+        modest = [code for code, is_cheap in zip(codes, is_modest, strict=True) if is_cheap]
+        return modest if len(modest) >= self._startup else codes
 
     def _promise(self, codes: Sequence[Code]) -> Array:
         """Known costs, and those that the prior predicts: (codes, criteria), lower is better."""
@@ -377,9 +402,10 @@ class GuidedStrategy(BaseStrategy):
     def _gains(
         self, evidence: Evidence, codes: Sequence[Code], model: Model | None = None
     ) -> Array:
-        """(codes,), the expected gain of each."""
+        """(codes,), the expected gain of each, in the time of a mean trial."""
         pending, candidates = self._beliefs(evidence, codes, model)
-        return candidates.chance * self._improvement(evidence, pending, candidates)
+        gains = candidates.chance * self._improvement(evidence, pending, candidates)
+        return gains / self._expense(codes) if self._expense else gains
 
     def _base_proposals(self, rng: random.Random) -> Iterator[Genotype]:
         if isinstance(self._base, BaseStrategy) and self._proposals:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import early_stopping
-from benchmarks.early_stopping import goal_of, line
+from benchmarks.early_stopping import goals_of, line
 
 
 def row(arm: str, steps, **more):
@@ -18,22 +18,32 @@ PLAIN = row("tpe", [[12, 1.0, [-0.5, 2.0]], [12, 1.0, [-0.9, 3.0]], [12, 1.0, [-
 
 
 def test_the_goal_is_what_plain_tpe_reaches() -> None:
-    found = line(PLAIN, goal_of(PLAIN), 12)
-    assert (found["hypervolume"], found["epochs to goal"], found["epochs"]) == (1.0, 24, 36)
+    found = line(PLAIN, goals_of([PLAIN]), 12)
+    assert (found["of union"], found["of tpe"], found["epochs"]) == (1.0, 1.0, 36)
+    assert found["cpu_s to union"] == 2.0
 
 
 def test_stopped_epochs_are_not_paid_for_and_add_nothing() -> None:
     other = row("tpe+prediction", [[12, 1.0, [-0.5, 2.0]], [3, 0.25, None], [12, 1.0, [-0.9, 3]]])
-    found = line(other, goal_of(PLAIN), 12)
-    assert (found["epochs"], found["epochs to goal"], found["cpu_s"]) == (27, 27, 2.2)
+    found = line(other, goals_of([PLAIN, other]), 12)
+    assert (found["epochs"], found["cpu_s to tpe"], found["cpu_s"]) == (27, 2.2, 2.2)
     assert found["epochs of whole trainings"] == 36
 
 
 def test_who_never_gets_there_has_no_time() -> None:
     other = row("guided", [[12, 1.0, [-0.5, 2.0]]])
-    found = line(other, goal_of(PLAIN), 12)
-    assert found["epochs to goal"] is None
-    assert found["hypervolume"] < 1
+    found = line(other, goals_of([PLAIN, other]), 12)
+    assert found["cpu_s to union"] is None
+    assert found["of union"] < 1
+
+
+def test_reference_points_lie_beyond_what_they_are_named_after() -> None:
+    other = row("guided", [[12, 1.0, [-0.1, 1.0]], [12, 1.0, [-0.05, 9.0]]])
+    goals = goals_of([PLAIN, other])
+    references = {name: reference for name, (reference, _) in goals.items()}
+    assert references["tpe"] == pytest.approx((-0.35, 4.2))
+    assert references["union"] == pytest.approx((0.035, 9.8))
+    assert references["nadir"] == pytest.approx((-0.02, 3.2))  # of (-.5, 2), (-.9, 3), (-.1, 1)
 
 
 @pytest.mark.slow

@@ -409,6 +409,29 @@ def test_a_strategy_that_expects_nothing_is_refused():
         run(budget=Budget(trials=3, improvement_per_minute=0.1))
 
 
+# -- what trials took --
+
+
+class Clocked(InOrder):
+    def __init__(self):
+        super().__init__()
+        self.spent = []
+
+    def took(self, genotype, seconds):
+        self.spent.append((genotype, seconds, len(self.tells)))
+
+
+def test_a_strategy_that_wants_to_know_hears_what_trials_took_before_their_results():
+    live = Clocked()
+    _, parts = run(strategy=live, budget=4)
+    trials = list(parts["ledger"].told())
+    assert [seconds for _, seconds, _ in live.spent] == [sum(t.seconds.values()) for t in trials]
+    assert [told for *_, told in live.spent] == [0, 1, 2, 3]
+    again = Clocked()
+    run(strategy=again, budget=4, ledger=parts["ledger"])
+    assert again.spent == live.spent
+
+
 # -- notes --
 
 

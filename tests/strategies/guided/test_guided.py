@@ -317,6 +317,49 @@ def test_saying_what_is_expected_changes_no_ask() -> None:
     assert asked[0] == asked[1]
 
 
+def seconds(genotype: Genotype) -> float:
+    return 0.1 + screen(genotype)["macs"]
+
+
+def spent(strategy: GuidedStrategy, limit_s: float) -> float:
+    """The regret after so many seconds of training."""
+    left, trained = limit_s, []
+    while True:
+        genotype = strategy.ask()
+        left -= seconds(genotype)
+        if left < 0:
+            return regret(trained)
+        strategy.took(genotype, seconds(genotype))
+        strategy.tell(genotype, toy_costs(genotype))
+        trained.append(genotype)
+
+
+def test_time_is_spent_where_it_buys_most() -> None:
+    limit_s = 25 * sum(seconds(sample(TOY, random.Random(i))) for i in range(50)) / 50
+    found = {
+        each: sum(spent(guided(seed=seed, per_second=each), limit_s) for seed in range(3))
+        for each in (True, False)
+    }
+    assert found[True] < found[False]
+
+
+def test_what_trials_took_is_part_of_a_replay() -> None:
+    live, again, told = guided(), guided(), []
+    for _ in range(18):
+        told.append(live.ask())
+        live.took(told[-1], seconds(told[-1]))
+        live.tell(told[-1], toy_costs(told[-1]))
+    for genotype in told:
+        again.took(genotype, seconds(genotype))
+        again.tell(genotype, toy_costs(genotype))
+    assert [live.ask() for _ in range(3)] == [again.ask() for _ in range(3)]
+
+
+def test_per_second_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="per_second must be true or false, but got 'yes'"):
+        guided(per_second="yes")
+
+
 def test_a_small_space_is_tried_out_whatever_is_known() -> None:
     def known(genotype: Genotype) -> dict[str, float]:
         return {"latency_ms.cpu": float(genotype.get("width", 4)), "macs": 1.0}
