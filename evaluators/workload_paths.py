@@ -34,4 +34,4 @@ def _side_by_side(found: list[Paths]) -> Paths:
 
 
 def _further(one: Paths) -> Paths:
-    return Paths.in_sequence([one, Paths(1, 1, 1, 1)]) if one.number else one
+    return Paths.in_sequence([one, Paths(1, 1, 1, 1)])

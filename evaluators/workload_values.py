@@ -115,7 +115,7 @@ class Paths(NamedTuple):
             longest, shortest = longest + part.longest, shortest + part.shortest
             layers = layers * part.number + part.layers * number
             number *= part.number
-        return cls(longest, shortest, layers, number)
+        return cls(longest, shortest, layers, number) if number else cls(number=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,7 +115,7 @@ class Parts:
         proxies = proxy_evaluators(config, data.without_test())
         provided = [
             *proxies,
-            *screen_evaluators(devices),
+            *screen_evaluators(devices, data.task),
             *circuit_evaluators(devices, data.task),
             *score_evaluators(data, devices),
             *meters.values(),

@@ -73,7 +73,7 @@ class Screen:
             raise CandidateError("its output does not depend on its input")
         devices = tuple([deployed(device, chosen) for device in self._devices])
         if devices not in self._evaluators:
-            self._evaluators[devices] = screen_evaluators(devices)
+            self._evaluators[devices] = screen_evaluators(devices, self._task)
         candidate, readings = replace(candidate, workload=workload), Readings()
         for evaluator in self._evaluators[devices]:
             readings = readings.merged(evaluator.evaluate(candidate))

@@ -99,14 +99,15 @@ def build_devices(config: ExperimentConfig) -> list[Device]:
     return devices
 
 
-def screen_evaluators(devices: Iterable[Device]) -> list[Evaluator]:
+def screen_evaluators(devices: Iterable[Device], task: Task) -> list[Evaluator]:
     """What is found out before training: complexity, the size, the latency model of each device.
 
     Circuits are made of trained weights: nothing is known of them before.
     """
     known = [device for device in devices if device.method not in _OF_THE_FILE]
     modeled = [evaluators.create("modeled_latency", device=device) for device in known]
-    return [evaluators.create("complexity"), evaluators.create("file_size"), *modeled]
+    size = evaluators.create("file_size", input_shape=task.input_shape)
+    return [evaluators.create("complexity"), size, *modeled]
 
 
 def circuit_evaluators(

@@ -15,9 +15,9 @@ class Strategy(Protocol):
     """What to try next.
 
     It may also have ``notes`` (lines: how it searches, if not as one would expect);
-    ``expected_improvement()``: the hypervolume that the next ask is expected to add, as a share of
-    the present one, None where that is not known yet; and ``took(genotype, seconds)``: what a
-    complete trial took, told before its result.
+    ``expected_improvement()``: the hypervolume that the next ask is expected to add in the time of
+    a mean trial, as a share of the present one, None where that is not known yet; and
+    ``took(genotype, seconds)``: what a complete trial took, told before its result.
 
     State law: each ask depends only on (seed, what was told, what is pending), in another process
     too, so that resume, warm start and many workers are replay.

@@ -163,13 +163,11 @@ class Stopper:
 
     @cached_property
     def _finished(self) -> list[Trial]:
-        """With a whole curve and all that the candidate's screen knows."""
+        """With a whole curve."""
         return [
             trial
             for trial in self._past
-            if trial.status == "done"
-            and len(trial.curve.get("accuracy", ())) == self._epochs
-            and self._known.keys() <= trial.metrics.keys()
+            if trial.status == "done" and len(trial.curve.get("accuracy", ())) == self._epochs
         ][-MOST_CURVES:]
 
     @cached_property
@@ -189,8 +187,9 @@ class Stopper:
 
     @cached_property
     def _screened(self) -> list[str]:
+        """What is known of the candidate before training, and was of all finished trainings."""
         tables: list[Mapping[str, float]] = [self._known, *(t.metrics for t in self._finished)]
-        return sorted(name for name in self._known if all(t[name] > 0 for t in tables))
+        return sorted(name for name in self._known if all(t.get(name, 0.0) > 0 for t in tables))
 
     def _guess(self, metric: str, curve: Curve) -> Guess | None:
         """What a metric will be; None where the past does not tell."""
@@ -212,15 +211,21 @@ class Stopper:
         return None if found is None else Guess(lambda shares: _unbent(found.quantiles(shares)))
 
     def _sized_guess(self, metric: str) -> Guess | None:
-        """What a latency or a size will be, whatever the curve."""
+        """What a latency or a size will be, whatever the curve: how far off its estimate is."""
         examples = self._examples(metric)
         values = np.array([trial.metrics[metric] for trial in examples])
         if (values <= 0).any():
             return None
+        estimated, own_size = f"{ESTIMATED}{metric}", 1.0
+        if estimated in self._screened:
+            own_size = self._known[estimated]
+            values = values / np.array([trial.metrics[estimated] for trial in examples])
         rows = [self._features(t.genotype, t.metrics) for t in examples]
         own = self._features(self._genotype, self._known)
         found = self._predicted(KernelRidge, rows, np.log(values), own)
-        return None if found is None else Guess(lambda shares: np.exp(found.quantiles(shares)))
+        if found is None:
+            return None
+        return Guess(lambda shares: own_size * np.exp(found.quantiles(shares)))
 
     def _examples(self, metric: str) -> list[Trial]:
         return [trial for trial in self._finished if metric in trial.metrics]

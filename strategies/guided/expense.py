@@ -88,9 +88,10 @@ class Expense:
 
     @functools.cached_property
     def _medians(self) -> Array:
-        """(metrics,), in the sample; 1 where that is 0."""
+        """(metrics,), in the sample; 1 where that is 0 or not known."""
         values = self._screened.values(self._sample())[:, self._columns()]
-        medians = np.median(values[np.isfinite(values).all(axis=1)], axis=0)
+        known = [column[np.isfinite(column)] for column in values.T]
+        medians = np.array([np.median(column) if len(column) else 0.0 for column in known])
         return np.where(medians > 0, medians, 1.0)
 
 

@@ -68,7 +68,7 @@ class _Expected:
         random_state: of the ask's generator, after.
         pool: the candidates.
         gains: (candidates,), relative to the best.
-        share: of the hypervolume, what the best is expected to add.
+        share: of the hypervolume, what the best is expected to add in the time of a mean trial.
     """
 
     state: tuple[int, int] = (-1, -1)
@@ -85,8 +85,8 @@ class GuidedStrategy(BaseStrategy):
     and random ones. Those that surely violate a constraint fall out. A Gaussian process for each
     metric that is not known before training, and for the risk of failing or violating a
     constraint, says what to expect of the others; the one with the largest expected gain in
-    hypervolume, after an ascent from neighbour to neighbour, is asked for. What is pending counts
-    as told as expected.
+    hypervolume for its time, after an ascent from neighbour to neighbour, is asked for. What is
+    pending counts as told as expected.
 
     The first genotypes are half those with much capacity (multiply-accumulates, parameters) for
     their known costs, half random ones.
@@ -347,8 +347,10 @@ class GuidedStrategy(BaseStrategy):
     def expected_improvement(self) -> float | None:
         """The hypervolume that the next ask is expected to add, as a share of the present one.
 
-        Costs are scaled to the range that was told, and the reference point lies a tenth of it
-        beyond the worst. None while there are too few results, and where nothing is trained.
+        It is what the ask adds in the time of a mean trial: twice as much where its training should
+        take half of that. Costs are scaled to the range that was told, and the reference point lies
+        a tenth of it beyond the worst. None while there are too few results, and where nothing is
+        trained.
         """
         observations = self._history.observations
         if not self._has_learned(observations) or (

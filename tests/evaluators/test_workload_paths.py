@@ -47,7 +47,8 @@ def test_in_sequence():
     one, two = Paths(3, 1, 6, 3), Paths(2, 1, 3, 2)
     assert Paths.in_sequence([one, two]) == Paths(5, 2, 6 * 2 + 3 * 3, 6)
     assert Paths.in_sequence([]) == Paths(0, 0, 0, 1)
-    assert Paths.in_sequence([one, Paths(0, 0, 0, 0)]).mean == 0.0
+    assert Paths.in_sequence([one, Paths(0, 0, 0, 0), two]) == Paths(0, 0, 0, 0)
+    assert Paths(0, 0, 0, 0).mean == 0.0
 
 
 def test_hundreds_of_branches_are_counted_exactly():
@@ -60,7 +61,7 @@ def test_hundreds_of_branches_are_counted_exactly():
 def test_of_blocks_as_of_the_whole_whatever_the_lowering(lowering: str):
     space, caches = search_spaces.create("cell"), BlockCaches([lowering])
     assert space.blocks is not None
-    for digits in ("012340", "333123", "102023"):
+    for digits in ("012340", "333123", "102023", "300000", "000000"):
         genotype = cell.genotype_of(digits)
         module = space.build(genotype, IMAGES)
         whole = traces(module, (1, 3, 32, 32), [lowering])[lowering].paths

@@ -211,3 +211,10 @@ def test_a_trial_that_was_told_twice_counts_once() -> None:
     whole = curve(0.9, 0.1)
     early = {name: values[:4] for name, values in whole.items()}
     assert stopper(trials=[*past(), *past()]).estimates(early) == stopper().estimates(early)
+
+
+def test_a_metric_that_only_some_know_before_training_stops_nothing_from_being_learned():
+    loser = curve(0.5, 0.05)
+    assert stopped_at(stopper(), loser) > 0
+    known = {"latency_ms.cpu": 2.0, "macs": 200.0, "estimated_size_kb": 30.0}
+    assert stopped_at(stopper(known=known), loser) == stopped_at(stopper(), loser)

@@ -84,6 +84,16 @@ def test_where_nothing_says_what_it_takes_all_are_alike() -> None:
     assert learned.is_modest(WIDTHS).all()
 
 
+def test_what_is_never_known_spoils_nothing() -> None:
+    def screen(genotype: Genotype) -> dict[str, float]:
+        return {"macs": math.nan, "params": 1000.0 * float(genotype["width"])}
+
+    known = Screened(screen, [], lambda code: {"width": code[0]})
+    for code in WIDTHS:
+        known(code)
+    assert Expense(known, lambda: WIDTHS).is_modest([(1,), (50,)]).all()
+
+
 def test_a_search_begins_with_nothing_huge() -> None:
     modest = expense("macs").is_modest([(50,), (99,), (100,)])
     assert modest.tolist() == [True, True, True]  # up to four times the median
