@@ -7,11 +7,20 @@ import json
 import pytest
 
 from benchmarks import early_stopping
-from benchmarks.early_stopping import goals_of, line
+from benchmarks.early_stopping import goals_of, hypervolumes, line
 
 
 def row(arm: str, steps, **more):
-    return {"arm": arm, "seed": 0, "steps": steps, "stopped": 0, "wrong": 0, "front": 1, **more}
+    return {
+        "arm": arm,
+        "seed": 0,
+        "steps": steps,
+        "truths": {},
+        "stopped": 0,
+        "wrong": 0,
+        "front": 1,
+        **more,
+    }
 
 
 PLAIN = row("tpe", [[12, 1.0, [-0.5, 2.0]], [12, 1.0, [-0.9, 3.0]], [12, 1.0, [-0.4, 4.0]]])
@@ -37,6 +46,13 @@ def test_who_never_gets_there_has_no_time() -> None:
     assert found["of union"] < 1
 
 
+def test_what_is_presented_is_scored_by_what_it_is_worth() -> None:
+    lucky = row("tpe", PLAIN["steps"], truths={"0": [-0.5, 2.0], "1": [-0.6, 3.0]})
+    worth = hypervolumes(lucky, (0.0, 4.0))
+    assert worth == pytest.approx([0.5 * 2, 0.5 * 2 + 0.1 * 1, 0.5 * 2 + 0.1 * 1])
+    assert hypervolumes(PLAIN, (0.0, 4.0)) == pytest.approx([1.0, 1.4, 1.4])
+
+
 def test_reference_points_lie_beyond_what_they_are_named_after() -> None:
     other = row("guided", [[12, 1.0, [-0.1, 1.0]], [12, 1.0, [-0.05, 9.0]]])
     goals = goals_of([PLAIN, other])
@@ -49,7 +65,7 @@ def test_reference_points_lie_beyond_what_they_are_named_after() -> None:
 @pytest.mark.slow
 def test_it_runs(tmp_path, capsys) -> None:
     file = tmp_path / "kept.json"
-    arguments = ["--seeds=1", "--budget=12", "--size=8", "--space=mlp", "--epochs=4"]
+    arguments = ["--seeds=1", "--budget=12", "--size=8", "--space=mlp", "--epochs=4", "--again=1"]
     arguments += ["--arms=tpe,tpe+rungs,guided+prediction", f"--json={file}"]
     assert early_stopping.main(arguments) == 0
     first = capsys.readouterr().out
