@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 KEPT = 100_000
 """Screened candidates that are remembered, the latest."""
 
-ALIKE = 0.9999
-"""Features whose correlation with an earlier one is above this say nothing new."""
+NEWS = 0.014
+"""What the earlier ones must leave of a feature of deviation 1: as at a correlation of .9999."""
 
 
 BELOW = 0.1
@@ -109,21 +109,27 @@ def _finite(value: float) -> float:
 
 @dataclass(frozen=True)
 class Features:
-    """Turns screened metrics into features of mean 0 and deviation 1 over a sample of the space.
+    """Turns screened metrics into features: what each says that those before it do not.
+
+    Each is brought to mean 0 and deviation 1 over a sample of the space, and what a linear
+    combination of the earlier ones says of it is subtracted. So what many metrics have in common
+    counts once, and the more of them are known, the less the rest of each weighs.
 
     Args:
-        columns: the metrics that vary and are not alike.
+        columns: the metrics that say something new; objectives first.
         zero: (columns,), what is subtracted before a logarithm is taken: 0 for those that are
             positive throughout; for objectives what makes their zero and unit not matter; NaN
             where none is taken.
         mean: (columns,).
         deviation: (columns,).
+        mixing: (columns, columns), from the scaled metrics to features.
     """
 
     columns: NDArray[np.int64]
     zero: Array
     mean: Array
     deviation: Array
+    mixing: Array
 
     @classmethod
     def of(cls, sample: Array, objectives: Collection[int] = ()) -> Features:
@@ -133,24 +139,29 @@ class Features:
             sample: (candidates, metrics), screened; NaN where something is not known.
             objectives: the metrics that are objectives, whose zero and unit must not matter.
         """
-        kept: list[int] = []
-        known = [i for i in range(sample.shape[1]) if np.isfinite(sample[:, i]).all()]
+        order = sorted(range(sample.shape[1]), key=lambda i: i not in objectives)
+        known = [i for i in order if np.isfinite(sample[:, i]).all()]
         zero = np.array([_zero(column, i in objectives) for i, column in enumerate(sample.T)])
-        scaled = np.empty(sample.shape)
+        kept, found, shares = list[int](), list[tuple[float, float]](), list[Array]()
+        scaled = np.zeros((len(sample), 0))
         for i in known if len(sample) > 1 else []:
             values = _logs(sample[:, i], zero[i])
-            spread = values.std()
-            if spread <= 1e-9 * max(1.0, float(np.abs(values).max())):
+            mean, deviation = float(values.mean()), float(values.std())
+            if deviation <= 1e-9 * max(1.0, float(np.abs(values).max())):
                 continue
-            scaled[:, i] = (values - values.mean()) / spread
-            if all(abs(float((scaled[:, i] * scaled[:, k]).mean())) < ALIKE for k in kept):
+            own = (values - mean) / deviation
+            share: Array = np.linalg.lstsq(scaled, own, rcond=None)[0] if kept else np.zeros(0)
+            if np.std(own - scaled @ share) > NEWS:
                 kept.append(i)
+                found.append((mean, deviation))
+                shares.append(share)
+                scaled = np.column_stack([scaled, own])
+        mixing = np.eye(len(kept))
+        for j, share in enumerate(shares):
+            mixing[:j, j] = -share
         columns = np.array(kept, dtype=int)
-        chosen = np.array([_logs(sample[:, i], zero[i]) for i in kept])
-        chosen = chosen.reshape(len(kept), len(sample))
-        deviation = chosen.std(axis=1) if kept else np.ones(0)
-        mean = chosen.mean(axis=1) if kept else np.zeros(0)
-        return cls(columns, zero[columns], mean, deviation)
+        means, deviations = np.array(found, dtype=float).reshape(-1, 2).T
+        return cls(columns, zero[columns], means, deviations, mixing)
 
     def __call__(self, values: Array) -> Array:
         """(candidates, metrics) -> (candidates, features); 0 where something is not known."""
@@ -158,7 +169,7 @@ class Features:
             return np.zeros((len(values), 0))
         scaled = (_logs(values[:, self.columns], self.zero) - self.mean) / self.deviation
         scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -FARTHEST, FARTHEST)
-        return np.asarray(np.round(scaled, DIGITS), dtype=np.float64)
+        return np.asarray(np.round(scaled @ self.mixing, DIGITS), dtype=np.float64)
 
 
 def _zero(column: Array, is_objective: bool) -> float:

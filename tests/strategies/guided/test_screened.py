@@ -77,7 +77,7 @@ def test_features_are_of_a_size_whatever_the_unit() -> None:
     # The third never varies, and the fourth says what the first does.
     assert features.columns.tolist() == [0, 1]
     found = features(sample)
-    assert found.std(axis=0) == pytest.approx([1, 1], abs=1e-6)
+    assert found.std(axis=0) == pytest.approx([1, 1], abs=1e-3)
     assert other(sample * [1000.0, 1.0, 5.0, 0.1]) == pytest.approx(found, abs=1e-7)
     assert features(np.full((1, 4), np.nan)).tolist() == [[0.0, 0.0]]
 
@@ -105,3 +105,15 @@ def test_what_is_beyond_all_measure_is_not_known() -> None:
     known = Screened(lambda genotype: {"macs": 1e308, "params": 10**400}, [], decode)
 
     assert np.isnan(known.values([(1,)])).all()
+
+
+def test_what_metrics_have_in_common_counts_once() -> None:
+    rng = np.random.default_rng(0)
+    size, own = rng.normal(3, 1, 400), rng.normal(0, 0.2, 400)
+    sample = np.exp(np.column_stack([size, size + own, 2 * size]))
+    features = Features.of(sample, [1])
+    assert features.columns.tolist() == [1, 0]  # objectives first; the third is the first
+    found = features(sample)
+    assert np.corrcoef(found.T)[0, 1] == pytest.approx(0.0, abs=1e-6)
+    assert found[:, 0].std() == pytest.approx(1.0, abs=1e-3)
+    assert 0.1 < found[:, 1].std() < 0.5
