@@ -150,7 +150,7 @@ class Features:
             if deviation <= 1e-9 * max(1.0, float(np.abs(values).max())):
                 continue
             own = (values - mean) / deviation
-            share: Array = np.linalg.lstsq(scaled, own, rcond=None)[0] if kept else np.zeros(0)
+            share = np.asarray(np.linalg.lstsq(scaled, own, rcond=None)[0], dtype=np.float64)
             if np.std(own - scaled @ share) > NEWS:
                 kept.append(i)
                 found.append((mean, deviation))
