@@ -9,6 +9,7 @@ def test_the_known_names():
     assert evaluators.names() == [
         "accuracy",
         "complexity",
+        "file_size",
         "fpga_dataflow",
         "fpga_rtl",
         "measured_latency",
