@@ -25,8 +25,8 @@ _SHARED = 1.05
 class _Format(NamedTuple):
     """What a file holds beside weights and metadata, in bytes.
 
-    Least squares over 125 files with random weights: networks of seven shipped spaces for images of
-    8, 16 and 32 pixels, and narrow networks of up to 31 equal layers.
+    Least squares over the files of 125 networks with random weights: of seven shipped spaces for
+    images of 8, 16 and 32 pixels, and narrow ones of up to 31 equal layers.
 
     Attributes:
         file: for every file.
