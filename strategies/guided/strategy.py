@@ -52,7 +52,7 @@ KNOWN = (
 )
 NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
 
-STEPS, NEAR_A_STEP = 6, 16
+STEPS, NEAR_A_STEP = 3, 8
 """Of the ascent from the best candidate of the pool, and the neighbours tried in each."""
 
 FIRST_GENERATIONS = 10
