@@ -1,7 +1,8 @@
 """What early stopping saves, and what it loses.
 
     python -m benchmarks.early_stopping [--seeds 3] [--first-seed 0] [--budget 60] [--size 16]
-        [--space convnet] [--arms tpe,tpe+prediction,...] [--again 2] [--json FILE]
+        [--space convnet] [--arms tpe,tpe+prediction,...] [--confidence 0.95] [--again 2]
+        [--json FILE]
 
 Real searches on digits: accuracy against the modeled latency of a CPU and parameters. Each network
 is trained to its end once, and its curve and the thread CPU seconds of its epochs are kept; every
@@ -242,13 +243,19 @@ class Account:
 
 
 def trials_of(
-    arm: str, seed: int, budget: int, config: ExperimentConfig, curves: Curves, account: Account
+    arm: str,
+    seed: int,
+    budget: int,
+    config: ExperimentConfig,
+    curves: Curves,
+    account: Account,
+    confidence: float = StoppingRule.confidence,
 ) -> list[Trial]:
     """The trials of one search, in the order of telling."""
     kind, _, rule = arm.partition("+")
     wanted, limits = config.objectives_parsed(), config.constraints_parsed()
     parts = Parts.of(config)
-    stopping = StoppingRule(rule or "none")  # type: ignore[arg-type]
+    stopping = StoppingRule(rule or "none", confidence)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         pipeline = CandidatePipeline(parts, Path(folder), 600.0)
         with SqliteLedger(Path(folder) / "ledger.sqlite", create=True) as ledger:
@@ -279,6 +286,7 @@ def run(
     curves: Curves,
     plain: Row | None = None,
     again: int = 0,
+    confidence: float = StoppingRule.confidence,
 ) -> Row:
     """One search: its steps of (epochs, CPU seconds, costs), and how its stops are to be judged.
 
@@ -290,13 +298,14 @@ def run(
         curves: that its trainings come from.
         plain: what plain TPE has come to, which ends the others; None: this is plain TPE.
         again: further trainings by which what it presents is scored.
+        confidence: of the prediction.
     """
     objectives = config.objectives_parsed()
     account = Account(objectives, curves)
     if plain is not None:
         budget = MOST_TRIALS * budget
         account.limit_s = sum(seconds for _, seconds, _ in plain["steps"])
-    trials = trials_of(arm, seed, budget, config, curves, account)
+    trials = trials_of(arm, seed, budget, config, curves, account, confidence)
     front = front_of(trials, objectives, config.constraints_parsed()).front
     stopped = [trial for trial in trials if trial.status == "stopped"]
     wrong = 0
@@ -435,6 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--space", default="convnet", choices=("convnet", "mlp"))
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--arms", default=",".join(ARMS), help="with commas; the first is the goal")
+    parser.add_argument("--confidence", type=float, default=StoppingRule.confidence)
     parser.add_argument(
         "--again", type=int, default=2, help="trainings that score a front; 0: none"
     )
@@ -456,7 +466,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if (arm, seed) not in known:
                 plain = known[PLAIN, seed] if arm != PLAIN else None
                 known[arm, seed] = run(
-                    arm, seed, chosen.budget, config, curves, plain, chosen.again
+                    arm, seed, chosen.budget, config, curves, plain, chosen.again, chosen.confidence
                 )
             rows.append(known[arm, seed])
             if chosen.json:
