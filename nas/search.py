@@ -7,7 +7,7 @@ strategy or a recorder hears of it, so a search that is killed goes on by replay
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.budget import Budget, Reason, improvement_per_minute
@@ -31,7 +31,9 @@ from nas.protocols import (
     Strategy,
 )
 from nas.repeats import front_of_means, unconfirmed
+from nas.stopping import LEARNED
 from nas.trials import (
+    ESTIMATED,
     Artifact,
     Candidate,
     CandidateError,
@@ -125,8 +127,23 @@ def _tell(
     if trial.status == "failed":
         strategy.tell(trial.genotype, None)
         return
-    costs = [objective.cost(trial.metrics) for objective in objectives]
+    costs = [objective.cost(_likely_metrics(trial)) for objective in objectives]
     strategy.tell(trial.genotype, costs, total_violation(constraints, trial.metrics))
+
+
+def _likely_metrics(trial: Trial) -> Mapping[str, float]:
+    """Of a training that was stopped, with what its curve says it would have learned.
+
+    A strategy that did not hear of it would ask for the like again and again.
+    """
+    if trial.status != "stopped":
+        return trial.metrics
+    learned = {
+        name.removeprefix(ESTIMATED): value
+        for name, value in trial.metrics.items()
+        if name.startswith(f"{ESTIMATED}{LEARNED}")
+    }
+    return {**learned, **trial.metrics}
 
 
 class _Board:

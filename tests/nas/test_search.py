@@ -311,10 +311,10 @@ def test_a_stopped_training_is_a_result_of_its_own():
     assert trials[-1].curve == {"accuracy": (0.1,)}
     assert trials[-1].metrics["estimated_accuracy"] == 0.9
     assert trials[0].curve == {"accuracy": (0.1, 0.2), "loss": (2.0, 1.0)}
-    # Not scored, never on the front, and the strategy hears that its costs are not known.
+    # Not scored, never on the front; the strategy hears what its curve says, and no more.
     assert len(parts["evaluate"].scored) == 6
     assert not {6, 7} & set(progress.front)
-    assert parts["strategy"].tells[-1] == ({"x": 3, "prune.ratio": 0.5}, [None, None], 0.0)
+    assert parts["strategy"].tells[-1] == ({"x": 3, "prune.ratio": 0.5}, [-0.9, None], 0.0)
 
 
 @pytest.mark.parametrize("moment", range(1, 12))
