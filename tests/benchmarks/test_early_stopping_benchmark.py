@@ -7,7 +7,8 @@ import json
 import pytest
 
 from benchmarks import early_stopping
-from benchmarks.early_stopping import goals_of, hypervolumes, line
+from benchmarks.early_stopping import foreseen, goals_of, hypervolumes, line
+from nas.stopping import LEAST_CURVES
 
 
 def row(arm: str, steps, **more):
@@ -51,6 +52,15 @@ def test_what_is_presented_is_scored_by_what_it_is_worth() -> None:
     worth = hypervolumes(lucky, (0.0, 4.0))
     assert worth == pytest.approx([0.5 * 2, 0.5 * 2 + 0.1 * 1, 0.5 * 2 + 0.1 * 1])
     assert hypervolumes(PLAIN, (0.0, 4.0)) == pytest.approx([1.0, 1.4, 1.4])
+
+
+def test_who_foresees_everything_stops_what_adds_nothing_after_its_first_epoch() -> None:
+    first = [[12, 1.0, [-0.5, 2.0]]] * LEAST_CURVES
+    plain = row("tpe", [*first, [12, 2.4, [-0.4, 2.5]], [12, 3.0, [-0.9, 3.0]]])
+    found = foreseen(plain)
+    assert found["steps"] == [*first, [1, pytest.approx(0.2), None], [12, 3.0, [-0.9, 3.0]]]
+    assert found["stopped"] == 1
+    assert line(found, goals_of([plain]), 12)["cpu_s to tpe"] == pytest.approx(11.2)
 
 
 def test_reference_points_lie_beyond_what_they_are_named_after() -> None:
