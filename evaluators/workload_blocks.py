@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from evaluators.workload_recorder import Recording
 
 _Key = tuple[str, tuple[int, ...], int]
-_RECENT = 256
-"""Recordings that are kept: the next networks often have their blocks behind other ones."""
+_RECENT = 4096
+"""Recordings that are kept, 5 kB each: the next networks often have their blocks behind others."""
 
 
 @dataclass(frozen=True)
