@@ -72,6 +72,10 @@ def test_a_killed_search_loses_and_repeats_nothing(moment, tmp_path):
     trained = list((run.path / "cache" / "train").glob("*.safetensors"))
     assert len(trained) == len({t.training_key for t in trials if t.status == "done"})
     assert not (run.path / "scratch").exists()
+    if "catches up" in output:  # a machine so busy that MLflow did not answer in time
+        process = nas("sync", cwd=tmp_path)
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output
     _check_mlflow(tmp_path)
 
 
