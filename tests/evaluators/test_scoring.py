@@ -26,6 +26,7 @@ from tests.evaluators.packed import (
     perceptron,
     trained,
 )
+from tests.support.machine import needs_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ def test_accuracy_says_where_it_comes_from(artifact: Artifact):
     }
 
 
+@needs_bfloat16
 def test_a_file_is_scored_in_what_serves_it(artifact: Artifact):
     version("openvino")  # without its telemetry
     served = {"data": digits(), "serving": lambda candidate: ("openvino", "bfloat16")}

@@ -32,6 +32,7 @@ from nas.trials import Trial
 from tests.experiments.builders import CONFIG, make_run
 from tests.experiments.packed_run import PLAIN, genotype_with, work_out
 from tests.experiments.small import small_config
+from tests.support.machine import needs_bfloat16
 
 BOTH = "devices.cpu.runtime=[onnxruntime, openvino]"
 BFLOAT16 = "devices.cpu.dtype=[float32, bfloat16]"
@@ -162,6 +163,12 @@ EVERY = [
 ]
 
 
+def served(variant: tuple[str, ...]) -> Any:
+    """A case that needs a CPU on which it can be served."""
+    return pytest.param(variant, marks=[needs_bfloat16] if "bfloat16" in variant else [])
+
+
+@needs_bfloat16
 @pytest.mark.slow
 def test_all_deployments_of_one_training_are_tried(result: Result) -> None:
     found = by_variant(result.run)
@@ -174,7 +181,7 @@ def test_all_deployments_of_one_training_are_tried(result: Result) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", EVERY)
+@pytest.mark.parametrize("variant", [served(variant) for variant in EVERY])
 def test_everything_is_read_off_in_what_serves_it(result: Result, variant: tuple[str, ...]) -> None:
     runtime, dtype, scheme = variant
     trial = by_variant(result.run)[variant]
@@ -190,6 +197,7 @@ def test_everything_is_read_off_in_what_serves_it(result: Result, variant: tuple
     np.testing.assert_array_equal(recorded, logits)
 
 
+@needs_bfloat16
 @pytest.mark.slow
 def test_dtypes_really_differ(result: Result) -> None:
     files, found = RunFiles(result.run.path), by_variant(result.run)
@@ -202,6 +210,7 @@ def test_dtypes_really_differ(result: Result) -> None:
     assert 1e-4 < float(np.abs(outputs[2] - outputs[0]).max()) < 0.5
 
 
+@needs_bfloat16
 @pytest.mark.slow
 def test_the_file_says_what_serves_it(result: Result) -> None:
     trial = by_variant(result.run)["openvino", "bfloat16", "none"]
@@ -220,7 +229,7 @@ def test_the_front_is_measured_again_in_what_serves_it(result: Result) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [EVERY[0], EVERY[4]])
+@pytest.mark.parametrize("variant", [served(EVERY[0]), served(EVERY[4])])
 def test_an_export_says_what_won_and_is_checked_in_it(
     result: Result, variant: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
