@@ -67,8 +67,8 @@ def copied_bytes_s(array_bytes: int, clock: Clock, seconds: float) -> float:
     import numpy as np
 
     size, page = max(1, array_bytes // 4), _PAGE_BYTES // 4
-    # The target begins amid a page when the source begins one: on AMD's Zen 3 a copy between arrays
-    # that lie alike within their pages takes ten times as long, which other code seldom meets.
+    # The target begins amid a page when the source begins one: on some CPUs (an EPYC without
+    # AVX-512) a copy between arrays that lie alike within their pages takes ten times as long.
     begin = -(-size // page) * page + page // 2
     both = np.ones(begin + size, np.float32)
     source, target = both[:size], both[begin:]
