@@ -50,14 +50,22 @@ _POOLS = frozenset({"max_pool2d_with_indices", "avg_pool2d"})
 
 
 def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """The result of the commonest operations, for which torch takes ten times as long; or None."""
+    """The result of the commonest operations, for which torch takes ten times as long; or None.
+
+    Args:
+        name: of the operation.
+        args: of it; constants may be on any device.
+        named: those with names.
+    """
+    if name == "addmm":
+        return _multiplied(*args)
     data, plain = args[0], name.rstrip("_")
+    if not (isinstance(data, torch.Tensor) and data.is_meta):
+        return None
     if name == "convolution":
         return _convolved(*args)
     if "batch_norm" in name and args[3] is not None and data.shape[1] == args[3].shape[0]:
         return _like(data, data.shape), _like(data, (0,)), _like(data, (0,))
-    if name == "addmm":
-        return torch.mm(args[1], args[2])
     if name == "mean" and len(args) > 1:
         return _reduced(data, args[1] or range(data.dim()), keep=len(args) > 2 and args[2])
     if name in ("_softmax", "_safe_softmax") and not named:
@@ -74,6 +82,13 @@ def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     elif plain not in _ACTIVATIONS:
         return None
     return data if name != plain else _result(data)
+
+
+def _multiplied(bias: torch.Tensor, data: torch.Tensor, weight: torch.Tensor) -> Any:
+    """The result of a linear layer; None where torch shall work it out, or complain."""
+    rows, columns = data.shape[0], weight.shape[1]
+    fits = data.shape[1] == weight.shape[0] and tuple(bias.shape) == (columns,)
+    return _like(data, (rows, columns)) if fits else None
 
 
 def _reduced(data: torch.Tensor, axes: Iterable[int], keep: bool) -> torch.Tensor:

@@ -153,13 +153,14 @@ def _followed(module: torch.nn.Module, recorder: _Recorder) -> Iterator[None]:
 def _inference(module: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode within, every submodule's own mode after."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    if any(training for _, training in modes):
+        module.eval()
     try:
         yield
     finally:
         for part, training in modes:
-            if part.training != training:  # setting an attribute of a module takes its time
-                part.training = training
+            if part.training != training:
+                object.__setattr__(part, "training", training)  # a module's own takes its time
 
 
 class Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -213,33 +214,36 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = func._schema.name
-        self.running = name
-        tensors: list[torch.Tensor] = []
-        plain = tuple([self._without_data(value, tensors) for value in args])
-        named = {key: self._without_data(value, tensors) for key, value in (kwargs or {}).items()}
-        data = [tensor for tensor in tensors if self.maker(tensor) is not None]
-        name = name.partition("::")[2]
+        schema, named = func._schema, kwargs or {}
+        self.running = schema.name
+        name = schema.name.partition("::")[2]
+        tensors = [*_tensors((*args, *named.values()))]
+        makers = [self.maker(tensor) for tensor in tensors]
+        data = [tensor for tensor, made in zip(tensors, makers, strict=True) if made is not None]
         if name == "_local_scalar_dense":
             if data:
                 raise CandidateError("its control flow depends on data")
             result = func(*args)  # a weight or a constant, which may have a value
         else:
-            result = shaped(name, plain, named) if data else None
+            result = shaped(name, args, named) if data else None
             if result is None:
-                result = func(*plain, **named)
+                named = {key: self._without_data(value) for key, value in named.items()}
+                result = func(*[self._without_data(value) for value in args], **named)
             if data:
                 made = (result,) if isinstance(result, torch.Tensor) else [*_tensors((result,))]
-                self._note(name.rstrip("_"), func.is_view, plain, data, tensors, made)
-                if func._schema.is_mutable:
-                    self._write(func._schema.arguments, args)
+                self._note(name.rstrip("_"), func.is_view, args, tensors, makers, made)
+                if schema.is_mutable:
+                    self._write(schema.arguments, args)
         self.running = ""
         return result
 
     def maker(self, tensor: torch.Tensor) -> int | None:
         """The node that made a tensor, or the last one to write into it; None for constants."""
         made = self.made_by.get(id(tensor))
-        written = self._written.get(self._memory(tensor)) if self._written else None
+        written = None
+        if self._written:
+            double = tensor if tensor.is_meta else self._empty.get(id(tensor))
+            written = None if double is None else self._written.get(_memory(double))
         return written if made is None or (written is not None and written > made) else made
 
     def _write(self, parameters: Sequence[Any], args: tuple[Any, ...]) -> None:
@@ -248,22 +252,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             is_written = parameter.alias_info is not None and parameter.alias_info.is_write
             if is_written and isinstance(value, torch.Tensor):
                 self._alive.append(value)
-                self._written[self._memory(value)] = len(self.nodes) - 1
+                self._written[_memory(self._emptied(value))] = len(self.nodes) - 1
 
-    def _memory(self, tensor: torch.Tensor) -> int:
-        """The same for all views of a tensor, which are views of its double on the meta device."""
-        return int(self._empty.get(id(tensor), tensor).untyped_storage()._cdata)
-
-    def _without_data(self, value: Any, found: list[torch.Tensor]) -> Any:
+    def _without_data(self, value: Any) -> Any:
         """An argument of an operation, its tensors on the meta device, the same ones every time."""
         if isinstance(value, torch.Tensor):
-            found.append(value)
-            return value if value.is_meta else self._emptied(value)
+            return self._emptied(value)
         if isinstance(value, (list, tuple)):
-            return [self._without_data(item, found) for item in value]
+            return [self._without_data(item) for item in value]
         return value
 
     def _emptied(self, value: torch.Tensor) -> torch.Tensor:
+        if value.is_meta:
+            return value
         empty = self._empty.get(id(value))
         if empty is None:
             self._alive.append(value)
@@ -278,14 +279,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name: str,
         is_view: bool,
         args: tuple[Any, ...],
-        data: list[torch.Tensor],
         tensors: list[torch.Tensor],
+        makers: list[int | None],
         made: Sequence[torch.Tensor],
     ) -> None:
         if not made:
             return
+        data = [tensor for tensor, maker in zip(tensors, makers, strict=True) if maker is not None]
+        constants = [tensor for tensor, maker in zip(tensors, makers, strict=True) if maker is None]
         first, out = data[0], made[0]
-        constants = [tensor for tensor in tensors if self.maker(tensor) is None]
         macs, op = multiplies(name, args, out, bool(constants))
         role = "mac" if macs and constants else "other"
         if not macs:
@@ -294,7 +296,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name=reduction_of(name, args),
             role=role,
             op=op or op_of(name, role, first),
-            inputs=tuple([node for node in map(self.maker, data) if node is not None]),
+            inputs=tuple([maker for maker in makers if maker is not None]),
             in_shape=tuple(first.shape),
             out_shape=tuple(out.shape),
             dtype=str(out.dtype)[6:],  # without "torch."
@@ -311,6 +313,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._alive.append(tensor)
             self.made_by[id(tensor)] = len(self.nodes)
         self.nodes.append(node)
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """The same for all views of a tensor on the meta device."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _is_plain(value: Any) -> bool:
