@@ -30,7 +30,7 @@ from evaluators.kernel_table import (
     tabulate,
     zero_shot_ms,
 )
-from evaluators.workload import INTEGERS, Workload
+from evaluators.workload import QUANTIZED, Workload
 from hw_profiles import HardwareProfile, load
 
 METHODS = ("physical", "lookup")
@@ -193,8 +193,9 @@ def _spanning(shares: Array, count: int) -> list[int]:
 def _check_workloads(profile: HardwareProfile, workloads: Sequence[Workload]) -> None:
     if profile.lowering == "dataflow":
         raise ValueError(f"{profile.name} is a circuit, whose model has nothing to calibrate")
+    known = (profile.lowering, QUANTIZED.get(profile.lowering))
     for workload in workloads:
-        if workload.lowering.removesuffix(INTEGERS) != profile.lowering:
+        if workload.lowering not in known:
             raise ValueError(
                 f"{profile.name} needs workloads lowered for {profile.lowering!r}, "
                 f"but got one for {workload.lowering!r}"

@@ -21,8 +21,7 @@ from evaluators.lookup import Lookup
 from evaluators.modeled_dataflow import Dataflow
 from evaluators.modeled_roofline import Roofline
 from evaluators.workload import (
-    INTEGERS,
-    LOWERINGS,
+    QUANTIZED,
     Kernel,
     Workload,
     converted,
@@ -174,7 +173,7 @@ def _energy_j(kernel: Kernel, profile: HardwareProfile, batch: int, dtype: str) 
 
 
 def _check(workload: Workload, profile: HardwareProfile, batch: int) -> None:
-    if workload.lowering.removesuffix(INTEGERS) != profile.lowering:
+    if workload.lowering not in (profile.lowering, QUANTIZED.get(profile.lowering)):
         raise ValueError(
             f"{profile.name} needs a workload lowered for {profile.lowering!r}, "
             f"but got one for {workload.lowering!r}"
@@ -227,11 +226,10 @@ class ModeledLatency:
             CandidateError: the candidate carries no workload for this device.
         """
         device = self._device
-        dtype = dtype_on(candidate, device)
-        quantized = device.lowering + INTEGERS
+        dtype, lowering = dtype_on(candidate, device), lowering_on(candidate, device)
         carried = candidate.workload if isinstance(candidate.workload, Mapping) else {}
-        if dtype == "int8" and quantized in carried:
-            workload = workload_of(candidate, quantized)  # what is not quantized stays in float
+        if lowering != device.lowering and lowering in carried:
+            workload = workload_of(candidate, lowering)  # what is not quantized stays in float
             latency = estimate(workload, device.profile, device.batch, device.profile.dtype)
         else:
             workload = workload_of(candidate, device.lowering)
@@ -248,10 +246,10 @@ class ModeledLatency:
         return Readings(values, known)
 
 
-def lowerings_on(device: Device) -> tuple[str, ...]:
-    """The lowerings that `ModeledLatency` asks a candidate for."""
-    quantized = device.lowering + INTEGERS
-    return (device.lowering, quantized) if quantized in LOWERINGS else (device.lowering,)
+def lowering_on(candidate: Candidate, device: Device) -> str:
+    """The lowering that `ModeledLatency` asks a candidate for, one of `LOWERINGS`."""
+    is_int8 = dtype_on(candidate, device) == "int8"
+    return QUANTIZED.get(device.lowering, device.lowering) if is_int8 else device.lowering
 
 
 def dtype_on(candidate: Candidate, device: Device) -> str:

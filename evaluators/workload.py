@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from evaluators.workload_blocks import BlockCache, BlockCaches
 from evaluators.workload_values import (
-    INTEGERS,
     ITEM_BYTES,
     LOWERINGS,
+    QUANTIZED,
     Kernel,
     Paths,
     Workload,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "INTEGERS",
     "ITEM_BYTES",
     "LOWERINGS",
+    "QUANTIZED",
     "BlockCache",
     "BlockCaches",
     "Kernel",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluators.workload_values import Kernel, Paths, Workload, checked_lowering, kernel_of, merged
 from nas.blocks import Block
@@ -60,14 +60,17 @@ class BlockCaches:
         self._paths: dict[_Key, Paths] = {}
         self._known: dict[str, dict[_Key, _Known]] = {name: {} for name in self.lowerings}
         self._recent: OrderedDict[_Key, Recording] = OrderedDict()
-        self._whole: dict[tuple[_Key, ...], dict[str, Workload]] = {}
+        self._whole: dict[tuple[Any, ...], dict[str, Workload]] = {}
 
-    def workloads(self, blocks: Sequence[Block], batch: int = 1) -> dict[str, Workload]:
+    def workloads(
+        self, blocks: Sequence[Block], batch: int = 1, lowerings: Iterable[str] | None = None
+    ) -> dict[str, Workload]:
         """The workload of a network in each lowering.
 
         Args:
             blocks: in sequence.
             batch: examples a call.
+            lowerings: of those of the caches; None for all.
 
         Raises:
             CandidateError: a block cannot be built or traced.
@@ -76,20 +79,26 @@ class BlockCaches:
         for block, key in zip(blocks, keys, strict=True):
             if key not in self._params:
                 self._recording(block, key)
-        return {name: self._workload(name, blocks, keys) for name in self.lowerings}
+        wanted = tuple(dict.fromkeys(self.lowerings if lowerings is None else lowerings))
+        found = {name: self._workload(name, blocks, keys) for name in wanted}
+        whole = self._traced(blocks, keys, wanted) if None in found.values() else {}
+        return {name: whole[name] if one is None else one for name, one in found.items()}
 
     def is_connected(self, blocks: Sequence[Block], batch: int = 1) -> bool:
         """See `evaluators.workload.is_connected`; of a network that has been traced already."""
         return all(self._passes[block.signature, block.input_shape, batch] for block in blocks)
 
-    def _workload(self, lowering: str, blocks: Sequence[Block], keys: list[_Key]) -> Workload:
+    def _workload(
+        self, lowering: str, blocks: Sequence[Block], keys: list[_Key]
+    ) -> Workload | None:
+        """Put together from the blocks; None where a block does not stand for itself."""
         from evaluators.workload_lowering import START
 
         tail, parts = START, []
         for block, key in zip(blocks, keys, strict=True):
             part = self._part(lowering, block, key, tail)
             if not part.apart:
-                return self._traced(blocks, keys)[lowering]
+                return None
             parts.append(part)
             tail = part.tail
         return Workload(
@@ -135,15 +144,17 @@ class BlockCaches:
             self._recent.popitem(last=False)
         return recording
 
-    def _traced(self, blocks: Sequence[Block], keys: list[_Key]) -> dict[str, Workload]:
+    def _traced(
+        self, blocks: Sequence[Block], keys: list[_Key], lowerings: tuple[str, ...]
+    ) -> dict[str, Workload]:
         """The trace of the whole network."""
         from evaluators.workload_lowering import workload_of
 
-        known = self._whole.get(tuple(keys))
+        known = self._whole.get((lowerings, *keys))
         if known is None:
             recording, params = _recorded(blocks, (keys[0][2], *blocks[0].input_shape))
-            known = {name: workload_of(recording, params, name) for name in self.lowerings}
-            self._whole[tuple(keys)] = known
+            known = {name: workload_of(recording, params, name) for name in lowerings}
+            self._whole[lowerings, *keys] = known
         return known
 
 

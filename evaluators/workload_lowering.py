@@ -10,7 +10,9 @@ What folds into what:
   tokens leave their bias to a sum, but not in front of GELU; numbers that products of data are
   scaled by become a part of them; and an image that a kernel wants in another layout than the
   kernel before it writes is reordered, which the number of channels decides, too: convolutions
-  read multiples of 4, poolings and concatenations multiples of 16.
+  read multiples of 4, poolings and concatenations multiples of a block, which has 16 channels where
+  there is AVX-512.
+- ``onnxruntime-nchwc8``: the same in blocks of 8 channels, on x86 CPUs without AVX-512.
 - ``onnxruntime-int8``: the same of a statically quantized network: what ONNX Runtime has integer
   kernels for runs on integers, which fold only batch norm and what clips; sums are kernels of
   their own, and all other functions are computed in float, between conversions; the hard swish is

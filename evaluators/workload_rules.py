@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evaluators.workload_recorder import Node
 from evaluators.workload_simplify import CONVOLUTIONS, PIECEWISE
@@ -79,22 +79,24 @@ class Rules:
 
 
 _LAYERS = (*CONVOLUTIONS, "linear")
-_ONNXRUNTIME = {
+_FUSED = {
     **dict.fromkeys((*CONVOLUTIONS, "batch_norm"), CLIPS | _SMOOTH | {"leaky_relu", "hardswish"}),
     "sum": _SMOOTH | {"relu", "hardswish"},
     "linear": _SMOOTH | {"relu", "leaky_relu", "elu", "selu", "softplus"},
 }
+_BLOCKS_OF_16 = Rules(
+    (*CONVOLUTIONS, "transposed_conv"),
+    _FUSED,
+    sums=True,
+    scales=True,
+    blocked=True,
+    repeats=False,
+    plain_below=16,
+    bias_of_tokens=True,
+)
 RULES = {
-    "onnxruntime": Rules(
-        (*CONVOLUTIONS, "transposed_conv"),
-        _ONNXRUNTIME,
-        sums=True,
-        scales=True,
-        blocked=True,
-        repeats=False,
-        plain_below=16,
-        bias_of_tokens=True,
-    ),
+    "onnxruntime": _BLOCKS_OF_16,
+    "onnxruntime-nchwc8": replace(_BLOCKS_OF_16, plain_below=8),
     "onnxruntime-int8": Rules(
         _LAYERS,
         dict.fromkeys((*_LAYERS, "add"), CLIPS),

@@ -24,9 +24,18 @@ ITEM_BYTES = {
     "uint8": 1,
     "bool": 1,
 }
-INTEGERS = "-int8"
-"""Behind the name of a lowering: the one of statically quantized networks."""
-LOWERINGS = ("onnxruntime", "onnxruntime-int8", "tflite", "xla", "dataflow", "eager", "dpu")
+QUANTIZED = {"onnxruntime": "onnxruntime-int8", "onnxruntime-nchwc8": "onnxruntime-int8"}
+"""The lowerings of runtimes that have another one for statically quantized networks: which."""
+LOWERINGS = (
+    "onnxruntime",
+    "onnxruntime-nchwc8",
+    "onnxruntime-int8",
+    "tflite",
+    "xla",
+    "dataflow",
+    "eager",
+    "dpu",
+)
 
 
 @dataclass(frozen=True)

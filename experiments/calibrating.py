@@ -196,9 +196,9 @@ class _Fitting:
 
     def _float_dtype(self) -> str:
         """In which the networks that are not quantized were computed."""
-        from evaluators.workload import INTEGERS
+        from evaluators.workload import QUANTIZED
 
         pairs = zip(self.samples, self.workloads, strict=True)
-        dtypes = [each.dtype for each, work in pairs if not work.lowering.endswith(INTEGERS)]
+        dtypes = [each.dtype for each, work in pairs if work.lowering not in QUANTIZED.values()]
         known = (dtype for dtype in dtypes if dtype != "int8")
         return next(known, dtypes[0] if dtypes else self.profile.dtype)

@@ -113,10 +113,9 @@ class Networks:
     """
 
     def __init__(self, lowering: str = "onnxruntime") -> None:
-        from evaluators.workload import INTEGERS, LOWERINGS, BlockCaches
+        from evaluators.workload import QUANTIZED, BlockCaches
 
-        self._lowering, quantized = lowering, lowering + INTEGERS
-        self._quantized = quantized if quantized in LOWERINGS else ""
+        self._lowering, self._quantized = lowering, QUANTIZED.get(lowering, "")
         self._caches = BlockCaches([lowering, *filter(None, [self._quantized])])
 
     def draw(

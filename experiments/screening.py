@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,8 +41,7 @@ class Screen:
         align: int,
         constraints: Sequence[Constraint] = (),
     ) -> None:
-        from evaluators.modeled import lowerings_on
-        from evaluators.workload import BlockCaches
+        from evaluators.workload import LOWERINGS, BlockCaches
 
         self._space, self._task, self._align = space, task, align
         self._devices = tuple(devices)
@@ -50,9 +49,7 @@ class Screen:
         self.is_fast = getattr(space, "blocks", None) is not None
         self._circuits = circuit_evaluators(devices, task, constraints)
         self.is_enough = self.is_fast and not self._circuits
-        self._caches = BlockCaches(
-            ["onnxruntime", *(name for device in devices for name in lowerings_on(device))]
-        )
+        self._caches = BlockCaches(LOWERINGS)
 
     def __call__(self, candidate: Candidate) -> Readings:
         """The readings of all screening evaluators.
@@ -61,17 +58,20 @@ class Screen:
             CandidateError: for what cannot be built, and for what ignores its input, so that
                 training it would be in vain.
         """
+        from evaluators.modeled import lowering_on
+
         architecture, chosen = compression.split(candidate.genotype)
         config = compression.PruneConfig.from_genotype(chosen, self._align)
+        devices = tuple([deployed(device, chosen) for device in self._devices])
+        wanted = ["onnxruntime", *(lowering_on(candidate, device) for device in devices)]
         if self.is_fast:
             blocks = self._space.blocks(architecture, self._task, config.keep)
-            workload = self._caches.workloads(blocks)
+            workload = self._caches.workloads(blocks, lowerings=wanted)
             is_connected = self._caches.is_connected(blocks)
         else:
-            workload, is_connected = self._traced(candidate)
+            workload, is_connected = self._traced(candidate, wanted)
         if not is_connected:
             raise CandidateError("its output does not depend on its input")
-        devices = tuple([deployed(device, chosen) for device in self._devices])
         if devices not in self._evaluators:
             self._evaluators[devices] = screen_evaluators(devices, self._task)
         candidate, readings = replace(candidate, workload=workload), Readings()
@@ -95,11 +95,13 @@ class Screen:
             readings = readings.merged(evaluator.evaluate(candidate))
         return readings
 
-    def _traced(self, candidate: Candidate) -> tuple[dict[str, Any], bool]:
+    def _traced(
+        self, candidate: Candidate, lowerings: Iterable[str]
+    ) -> tuple[dict[str, Any], bool]:
         from evaluators.workload import is_connected, traces
 
         module, shape = self._module(candidate), (1, *self._task.input_shape)
-        return traces(module, shape, self._caches.lowerings), is_connected(module, shape)
+        return traces(module, shape, lowerings), is_connected(module, shape)
 
     def _module(self, candidate: Candidate) -> Any:
         """The untrained network in the shape that pruning leaves."""

@@ -197,7 +197,7 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
         name=NAME,
         title=f"{cpu.model}, {cpu.cores} cores, {isa.name}",
         kind="cpu",
-        lowering="onnxruntime",
+        lowering="onnxruntime" if isa.lanes == 16 else "onnxruntime-nchwc8",
         dtype="float32",
         clock_hz=cpu.clock,
         peak_ops_s={"matrix": peaks, "vector": peaks},

@@ -13,7 +13,7 @@ from typing import Any
 from hw_profiles import limits
 
 KINDS = ("cpu", "gpu", "tpu", "fpga")
-LOWERINGS = ("onnxruntime", "tflite", "xla", "dataflow", "eager", "dpu")
+LOWERINGS = ("onnxruntime", "onnxruntime-nchwc8", "tflite", "xla", "dataflow", "eager", "dpu")
 GROUPS = (
     "bandwidth_bytes_s",
     "memory_bytes",

@@ -9,14 +9,14 @@ from torch import nn
 
 import hw_profiles
 from evaluators.devices import Device
-from evaluators.modeled import ModeledLatency, energy_mj, estimate, estimate_many, lowerings_on
+from evaluators.modeled import ModeledLatency, energy_mj, estimate, estimate_many, lowering_on
 from evaluators.workload import Workload, trace, with_dtype
 from hw_profiles import HardwareProfile
 from nas.trials import Candidate, CandidateError, Readings
 from tests.evaluators.workload_nets import cnv, conv, head, mobile
 from tests.hw_profiles.profiles import circuit, fig, processor
 
-LOWERINGS = ("onnxruntime", "xla", "dataflow")
+LOWERINGS = ("onnxruntime", "onnxruntime-nchwc8", "xla", "dataflow")
 NET = {lowering: trace(mobile(), (1, 3, 32, 32), lowering) for lowering in LOWERINGS}
 
 
@@ -286,13 +286,14 @@ class TestEvaluator:
 
     def test_a_quantized_candidate_is_lowered_so_where_it_can_be(self) -> None:
         device = Device("cpu", processor(kind="cpu"), "measured")
-        assert lowerings_on(device) == ("onnxruntime", "onnxruntime-int8")
-        assert lowerings_on(Device("tpu", processor(lowering="xla"), "modeled")) == ("xla",)
         quantized = trace(mobile(), (1, 3, 32, 32), "onnxruntime-int8")
         both = {**NET, "onnxruntime-int8": quantized}
         for scheme, expected in (("static", quantized), ("none", NET["onnxruntime"])):
             genotype = {"quantize.scheme": scheme}
             given = Candidate(genotype, "training", "candidate", workload=both)
+            assert lowering_on(given, device) == expected.lowering
+            tpu = Device("tpu", processor(lowering="xla"), "modeled")
+            assert lowering_on(given, tpu) == "xla"
             readings = ModeledLatency(device).evaluate(given)
             found = readings["estimated_latency_ms.cpu"]
             assert found == estimate(expected, device.profile).latency_ms

@@ -42,6 +42,7 @@ _SAME = {
     "reorder": "reorder",
     "clip": "activation",
 }
+OF_THIS_CPU = "onnxruntime" if HAS_AVX512 else "onnxruntime-nchwc8"
 _FREE = ("Flatten", "Reshape")
 """Reshapes, which move nothing."""
 
@@ -62,19 +63,14 @@ def optimized(net: nn.Module, shape: tuple[int, ...], folder: Path) -> Counter[s
     # Whoever traces a part of a network does not know that it is the last one.
     nodes = [n for n in graph.node if n.op_type not in _FREE]
     nodes = [n for n in nodes if n.op_type != "ReorderOutput" or n.output[0] not in outputs]
-    return comparable(Counter(_SAME.get(n.op_type, "activation") for n in nodes))
-
-
-def comparable(found: Counter[str]) -> Counter[str]:
-    """Without reorders where ONNX Runtime blocks channels by 8: 16 are traced."""
-    return found if HAS_AVX512 else Counter({op: n for op, n in found.items() if op != "reorder"})
+    return Counter(_SAME.get(n.op_type, "activation") for n in nodes)
 
 
 def traced(net: nn.Module, shape: tuple[int, ...]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for op, count in counts(trace(net, shape)).items():
+    for op, count in counts(trace(net, shape, OF_THIS_CPU)).items():
         found[_SAME.get(op, op)] += count
-    return comparable(found)
+    return found
 
 
 def everything(act: Callable[[], nn.Module]) -> nn.Module:
