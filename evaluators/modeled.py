@@ -25,9 +25,9 @@ from evaluators.workload import (
     Kernel,
     Workload,
     converted,
-    with_dtype,
     workload_of,
 )
+from evaluators.workload_values import peak_bytes
 from hw_profiles import HardwareProfile
 from nas.trials import Candidate, Readings
 
@@ -158,7 +158,7 @@ def _memory_kb(workload: Workload, batch: int, dtype: str) -> float | None:
     """The peak of activations in this dtype; None where it is not known."""
     if not workload.peak_memory_bytes:
         return None
-    return with_dtype(workload, dtype).peak_memory_bytes * batch / 1024
+    return peak_bytes(workload, dtype) * batch / 1024
 
 
 @lru_cache(maxsize=1 << 14)

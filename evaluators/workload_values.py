@@ -179,12 +179,22 @@ def with_dtype(workload: Workload, dtype: str) -> Workload:
     Raises:
         ValueError: for an unknown dtype.
     """
-    kernels = tuple(converted(kernel, dtype) for kernel in workload.kernels)
-    # Where only some kernels are converted, memory shrinks as all that is written does.
-    before = sum(kernel.output_bytes * kernel.count for kernel in workload.kernels)
-    after = sum(kernel.output_bytes * kernel.count for kernel in kernels)
-    peak = workload.peak_memory_bytes * after // max(1, before)
-    return replace(workload, kernels=kernels, peak_memory_bytes=peak)
+    kernels = tuple([converted(kernel, dtype) for kernel in workload.kernels])
+    return replace(workload, kernels=kernels, peak_memory_bytes=peak_bytes(workload, dtype))
+
+
+def peak_bytes(workload: Workload, dtype: str) -> int:
+    """The peak of activations if the floating-point kernels are computed in another dtype.
+
+    Where only some kernels are converted, it shrinks as all that is written does.
+
+    Raises:
+        ValueError: for an unknown dtype.
+    """
+    before = sum([kernel.output_bytes * kernel.count for kernel in workload.kernels])
+    other = [converted(kernel, dtype) for kernel in workload.kernels]
+    after = sum([kernel.output_bytes * kernel.count for kernel in other])
+    return workload.peak_memory_bytes * after // max(1, before)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -252,11 +262,12 @@ def _kernel(
 
 
 def merged(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
-    """Equal kernels as one with their count, in order of first execution."""
-    counts: Counter[Kernel] = Counter()
-    for kernel in kernels:
-        counts[counted(kernel, 1)] += kernel.count
-    return tuple([counted(kernel, count) for kernel, count in counts.items()])
+    """Equal kernels as one with their count, in order of first execution.
+
+    Args:
+        kernels: each once.
+    """
+    return tuple([counted(kernel, count) for kernel, count in Counter(kernels).items()])
 
 
 @lru_cache(maxsize=1 << 16)

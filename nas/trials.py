@@ -12,6 +12,7 @@ from nas.choices import Genotype
 from nas.objectives import Constraint
 
 Source = Literal["measured", "modeled", "scored", "counted"]
+_SOURCES = get_args(Source)
 Status = Literal["done", "failed", "rejected", "stopped"]
 
 ESTIMATED = "estimated_"
@@ -67,8 +68,8 @@ class Provenance:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if self.source not in get_args(Source):
-            raise ValueError(f"source is one of {get_args(Source)}, but got {self.source!r}")
+        if self.source not in _SOURCES:
+            raise ValueError(f"source is one of {_SOURCES}, but got {self.source!r}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields that say something."""
