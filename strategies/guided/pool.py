@@ -19,7 +19,7 @@ from strategies.history import Code
 
 Array = NDArray[np.float64]
 
-KEPT_ASKS = 20
+KEPT_ASKS = 40
 """Random candidates and neighbours stay in the pool for so many asks, since screening takes longer
 than anything else: most candidates of an ask have been screened for the one before."""
 
@@ -52,7 +52,7 @@ class Pool:
     ) -> None:
         self._space, self._encode, self._seed, self._size = space, encode, seed, size
         self._is_small = count(space.choices) <= size
-        self._random = functools.lru_cache(maxsize=32)(self._random_block)
+        self._random = functools.lru_cache(maxsize=2 * KEPT_ASKS)(self._random_block)
         self._near = functools.lru_cache(maxsize=4096)(self._neighbours)
 
     @functools.cached_property

@@ -43,8 +43,10 @@ PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 2}
 RETUNED = 1.15
 """The surrogate's settings are fitted anew when there are so many times the results."""
 
-BEYOND = 0.1
-"""How far beyond the worst known cost the reference point lies, as a share of the range."""
+BEYOND = 1.0
+"""How far beyond the worst known cost the reference point lies, as a share of the range.
+
+So far that the ends of the front count, of which the results so far show the least."""
 
 KNOWN = (
     "guided: all objectives are known before training: nothing is trained to search, only the "
