@@ -37,8 +37,8 @@ Array = NDArray[np.float64]
 
 PROPOSERS = ("genetic", "bayesian", "random")
 
-PROPOSALS_AN_ASK = {"genetic": 20, "bayesian": 2}
-"""Of the proposer; one of the latter takes milliseconds."""
+PROPOSALS_AN_ASK = {"genetic": 8, "bayesian": 2}
+"""Of the proposer; one of the latter takes milliseconds, and each new candidate is screened."""
 
 RETUNED = 1.15
 """The surrogate's settings are fitted anew when there are so many times the results."""
