@@ -61,8 +61,8 @@ class Data:
         return [i for i, family in enumerate(self.families) if family in families]
 
 
-def data_of(networks: Sequence[Measured], dtype: str) -> Data:
-    described = Networks()
+def data_of(networks: Sequence[Measured], dtype: str, lowering: str) -> Data:
+    described = Networks(lowering)
     return Data(
         [each.family for each in networks],
         [described.workload(each.network, dtype=dtype) for each in networks],
@@ -141,7 +141,7 @@ def rows(
 ) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for dtype in DTYPES:
-        data = data_of(networks, dtype)
+        data = data_of(networks, dtype, profile.lowering)
         models = {
             "physical": modeled(profile, dtype, "physical"),
             "lookup": modeled(profile, dtype, "lookup"),

@@ -46,7 +46,7 @@ class Measured:
 
 def draw(count: int, seed: int, profile: HardwareProfile) -> list[Measured]:
     """So many networks, equally many of each family and of each size of image."""
-    networks, found = Networks(), []
+    networks, found = Networks(profile.lowering), []
 
     def accept(network: Network) -> bool:
         guess = estimate(networks.workload(network), profile).latency_ms

@@ -56,7 +56,8 @@ def test_the_baseline_is_affine_in_the_macs() -> None:
 
 
 def test_no_network_is_fitted_and_tested() -> None:
-    workloads = [networks_16().workload(network) for network in small_networks(24)]
+    networks = Networks(PROFILE.lowering)
+    workloads = [networks.workload(network) for network in small_networks(24)]
     families = ["convnet", "transformer"] * 12
     found = splits(Data(families, workloads, np.ones(24)), PROFILE, shots=6, seeds=2)
     assert list(found) == ["all", "convolutional -> transformer", "transformer -> convolutional"]
@@ -90,7 +91,7 @@ def test_what_was_measured_is_read_back(tmp_path: Path) -> None:
     again = read(tmp_path / "m.json")
     assert again == networks
     assert latencies(again, "int8") == [true_ms(n, "int8") for n in small_networks(4)]
-    data = data_of(again, "int8")
+    data = data_of(again, "int8", PROFILE.lowering)
     assert data.families == ["convnet"] * 4
     assert {kernel.dtype for kernel in data.workloads[0].kernels} == {"int8"}
 

@@ -82,10 +82,35 @@ class TestSeveralLowerings:
         assert len(built) == 1
         assert found == traces(conv(8, 8), (1, 8, 4, 4), LOWERINGS)
 
-    def test_no_weights_are_drawn(self) -> None:
+    def test_only_those_that_are_asked_for_are_lowered(self) -> None:
+        caches, blocks = BlockCaches(LOWERINGS), blocks_of([conv(8, 8)], (8, 4, 4))
+        assert list(caches.workloads(blocks, lowerings=["xla", "dpu", "xla"])) == ["xla", "dpu"]
+        assert caches.workloads(blocks, lowerings=[]) == {}
+        assert list(caches.workloads(blocks)) == list(LOWERINGS)
+
+    def test_nor_is_a_network_that_is_traced_as_a_whole(self) -> None:
+        caches, blocks = BlockCaches(LOWERINGS), blocks_of([conv(8, 8), Cut()], (8, 4, 4))
+        found = {
+            name: caches.workloads(blocks, lowerings=[name])[name] for name in ("tflite", "eager")
+        }
+        net = nn.Sequential(conv(8, 8), Cut())
+        assert found == traces(net, (1, 8, 4, 4), ("tflite", "eager"))
+
+    @pytest.mark.parametrize("channels", [8, 64])
+    def test_random_numbers_are_left_alone(self, channels: int) -> None:
+        states = []
+
+        def build() -> nn.Module:
+            net = conv(channels, 8)
+            states.append(torch.get_rng_state())
+            return net
+
         before = torch.get_rng_state()
-        BlockCache().workload([Block("a", (8, 4, 4), (8, 4, 4), lambda: conv(8, 8))])
+        block = Block("a", (channels, 4, 4), (8, 4, 4), build)
+        found = BlockCache().workload([block])
         assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(states[0], before) == (channels == 64)  # many weights are not drawn
+        assert found == trace(conv(channels, 8), (1, channels, 4, 4))
 
     def test_no_blocks_are_no_kernels(self) -> None:
         empty = BlockCache("xla").workload([])

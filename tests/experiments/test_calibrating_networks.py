@@ -95,9 +95,10 @@ def test_the_workload_is_that_of_the_built_network() -> None:
 
 
 def test_half_of_the_networks_of_a_plan_are_random_and_none_is_there_twice() -> None:
-    chosen = choose_networks(Networks(), plan())
+    lowering = plan().profile.lowering
+    chosen = choose_networks(Networks(lowering), plan())
     assert len({network.key for network in chosen}) == 6
-    assert chosen == choose_networks(Networks(), plan())
+    assert chosen == choose_networks(Networks(lowering), plan())
 
 
 @pytest.mark.parametrize(

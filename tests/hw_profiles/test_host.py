@@ -53,20 +53,27 @@ class TestClock:
 
 class TestPeaks:
     @pytest.mark.parametrize(
-        ("cpuinfo", "name", "flop_per_clock", "int8"),
+        ("cpuinfo", "name", "flop_per_clock", "int8", "lowering"),
         [
-            (XEON, "AVX-512", 64, 4.0),
-            (RYZEN, "AVX2 with FMA", 32, 1.0),
-            (ARM, "NEON", 16, 4.0),
-            ("flags : avx", "AVX", 16, 1.0),
-            ("flags : sse2", "128-bit SIMD", 8, 1.0),
+            (XEON, "AVX-512", 64, 4.0, "onnxruntime"),
+            (RYZEN, "AVX2 with FMA", 32, 1.0, "onnxruntime-nchwc8"),
+            (ARM, "NEON", 16, 4.0, "onnxruntime-nchwc8"),
+            ("flags : avx", "AVX", 16, 1.0, "onnxruntime-nchwc8"),
+            ("flags : sse2", "128-bit SIMD", 8, 1.0, "onnxruntime-nchwc8"),
         ],
     )
     def test_they_follow_from_instructions_and_clock(
-        self, tmp_path: Path, cpuinfo: str, name: str, flop_per_clock: int, int8: float
+        self,
+        tmp_path: Path,
+        cpuinfo: str,
+        name: str,
+        flop_per_clock: int,
+        int8: float,
+        lowering: str,
     ) -> None:
         cpu = read(tmp_path, cpuinfo)
         profile = host.profile_of(cpu)
+        assert profile.lowering == lowering
         assert cpu.isa.name == name
         assert profile.peak("matrix", "float32") == flop_per_clock * cpu.clock.value
         assert profile.peak("matrix", "int8") == int8 * profile.peak("matrix", "float32")
