@@ -234,7 +234,8 @@ class ModeledLatency:
         else:
             workload = workload_of(candidate, device.lowering)
             latency = estimate(workload, device.profile, device.batch, dtype)
-        provenance = latency.provenance(device, device.lowering, dtype)
+        runtime = device.lowering.partition("-")[0]  # without its variant
+        provenance = latency.provenance(device, runtime, dtype)
         # The peaks of a CPU are those of one thread.
         provenance = replace(provenance, threads=1 if device.profile.kind == "cpu" else None)
         values, known = {device.modeled_metric: latency.latency_ms}, {}

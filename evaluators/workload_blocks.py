@@ -6,7 +6,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evaluators.workload_values import Kernel, Paths, Workload, checked_lowering, kernel_of, merged
 from nas.blocks import Block
@@ -19,7 +19,7 @@ _Key = tuple[str, tuple[int, ...], int]
 _RECENT = 4096
 """Recordings that are kept, 5 kB each: the next networks often have their blocks behind others."""
 _FEW = 64
-"""Behind fewer channels drawing weights takes less time than not drawing them (.33 ms a block)."""
+"""With fewer channels drawing weights takes less time than not drawing them (.33 ms a block)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BlockCaches:
         self._paths: dict[_Key, Paths] = {}
         self._known: dict[str, dict[_Key, _Known]] = {name: {} for name in self.lowerings}
         self._recent: OrderedDict[_Key, Recording] = OrderedDict()
-        self._whole: dict[tuple[Any, ...], dict[str, Workload]] = {}
+        self._whole: dict[tuple[_Key, ...], dict[str, Workload]] = {}
 
     def workloads(
         self, blocks: Sequence[Block], batch: int = 1, lowerings: Iterable[str] | None = None
@@ -78,12 +78,18 @@ class BlockCaches:
 
         Raises:
             CandidateError: a block cannot be built or traced.
+            ValueError: for a lowering that is none of those of the caches.
         """
         keys = [(block.signature, block.input_shape, batch) for block in blocks]
         for block, key in zip(blocks, keys, strict=True):
             if key not in self._params:
                 self._recording(block, key)
         wanted = tuple(dict.fromkeys(self.lowerings if lowerings is None else lowerings))
+        unknown = [name for name in wanted if name not in self.lowerings]
+        if unknown:
+            raise ValueError(
+                f"lowerings must be of {', '.join(self.lowerings)}, but got {unknown[0]!r}"
+            )
         paths = Paths.in_sequence([self._paths[key] for key in keys])
         found = {name: self._workload(name, blocks, keys, paths) for name in wanted}
         whole = self._traced(blocks, keys, wanted) if None in found.values() else {}
@@ -162,11 +168,11 @@ class BlockCaches:
         """The trace of the whole network."""
         from evaluators.workload_lowering import workload_of
 
-        known = self._whole.get((lowerings, *keys))
-        if known is None:
+        known = self._whole.setdefault(tuple(keys), {})
+        missing = [name for name in lowerings if name not in known]
+        if missing:
             recording, params = _recorded(blocks, (keys[0][2], *blocks[0].input_shape))
-            known = {name: workload_of(recording, params, name) for name in lowerings}
-            self._whole[lowerings, *keys] = known
+            known.update({name: workload_of(recording, params, name) for name in missing})
         return known
 
 
@@ -198,14 +204,20 @@ def _layout(tail: Tail) -> Tail:
     return tail._replace(op="", stage=0, alone=False, biased=True)
 
 
+def _channels(block: Block) -> tuple[int, ...]:
+    """The sizes on which the number of its weights hangs: images come channels first."""
+    shapes = (block.input_shape, block.output_shape)
+    return tuple([size for shape in shapes for size in (shape[:1] if len(shape) == 3 else shape)])
+
+
 def _recorded(blocks: Sequence[Block], input_shape: tuple[int, ...]) -> tuple[Recording, int]:
     """What blocks in sequence do, and how many parameters they have."""
     import torch
 
     from evaluators.workload_recorder import Undrawn, record
 
-    few = max(input_shape[1], input_shape[-1] if len(input_shape) == 3 else 0) < _FEW
-    undrawn = contextlib.nullcontext() if few else Undrawn()  # type: ignore[no-untyped-call]
+    is_small = len(blocks) == 1 and max(_channels(blocks[0])) < _FEW
+    undrawn = contextlib.nullcontext() if is_small else Undrawn()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=[]), undrawn:
         net = torch.nn.Sequential(*[block.build() for block in blocks])
     params = sum([parameter.numel() for parameter in net.parameters()])

@@ -86,6 +86,8 @@ def shaped(name: str, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
 
 def _multiplied(bias: torch.Tensor, data: torch.Tensor, weight: torch.Tensor) -> Any:
     """The result of a linear layer; None where torch shall work it out, or complain."""
+    if data.dim() != 2 or weight.dim() != 2:
+        return None
     rows, columns = data.shape[0], weight.shape[1]
     fits = data.shape[1] == weight.shape[0] and tuple(bias.shape) == (columns,)
     return _like(data, (rows, columns)) if fits else None
@@ -174,7 +176,7 @@ def _arithmetic(
         return "other"
     if isinstance(other, (int, float)):
         return scaling(name, other)
-    if len(constants) != 1 or constants[0] is data:
+    if len(constants) != 1 or (constants[0] is data and name in ("sub", "div")):
         return "other"
     sizes = tuple(constants[0].shape)
     return "scale" if math.prod(sizes) == 1 or is_a_channel_each(sizes, made.shape) else "other"

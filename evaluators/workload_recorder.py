@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -96,6 +97,7 @@ def record(module: torch.nn.Module, input_shape: Sequence[int], scopes: bool = F
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_inference(module))
+        stack.enter_context(_uncompiled())
         stack.enter_context(torch.no_grad())
         recorder = stack.enter_context(_Recorder())
         if scopes:
@@ -153,14 +155,21 @@ def _followed(module: torch.nn.Module, recorder: _Recorder) -> Iterator[None]:
 def _inference(module: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode within, every submodule's own mode after."""
     modes = [(part, part.training) for part in module.modules()]
-    if any(training for _, training in modes):
-        module.eval()
+    module.eval()
     try:
         yield
     finally:
         for part, training in modes:
             if part.training != training:
-                object.__setattr__(part, "training", training)  # a module's own takes its time
+                part.training = training
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    """Within, compiled parts run as they are written: there is nothing to compile without data."""
+    if "torch._dynamo" in sys.modules:  # importing it takes three seconds
+        stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+        return stance
+    return contextlib.nullcontext()
 
 
 class Undrawn(TorchDispatchMode):  # type: ignore[no-untyped-call]

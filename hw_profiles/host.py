@@ -123,6 +123,12 @@ class Cpu:
             return Isa("NEON", 4, 2, int8, bfloat16)
         return Isa("128-bit SIMD", 4, 1, int8, bfloat16)
 
+    @property
+    def lowering(self) -> str:
+        """How ONNX Runtime makes kernels of networks here: x86 without AVX-512 has small blocks."""
+        large = self.flags & {"avx512f", "asimd"}
+        return "onnxruntime" if large else "onnxruntime-nchwc8"
+
 
 def detect() -> HardwareProfile:
     """The profile of this machine, with what a probe has measured if there was one."""
@@ -197,7 +203,7 @@ def profile_of(cpu: Cpu) -> HardwareProfile:
         name=NAME,
         title=f"{cpu.model}, {cpu.cores} cores, {isa.name}",
         kind="cpu",
-        lowering="onnxruntime" if isa.lanes == 16 else "onnxruntime-nchwc8",
+        lowering=cpu.lowering,
         dtype="float32",
         clock_hz=cpu.clock,
         peak_ops_s={"matrix": peaks, "vector": peaks},

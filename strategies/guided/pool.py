@@ -52,6 +52,7 @@ class Pool:
     ) -> None:
         self._space, self._encode, self._seed, self._size = space, encode, seed, size
         self._is_small = count(space.choices) <= size
+        self._kept = min(KEPT_ASKS, math.ceil(RANDOM_SHARE * size))
         self._random = functools.lru_cache(maxsize=2 * KEPT_ASKS)(self._random_block)
         self._near = functools.lru_cache(maxsize=4096)(self._neighbours)
 
@@ -86,7 +87,7 @@ class Pool:
                 parts.append(np.roll(near, -first, axis=0)[:each])
             children = round(CHILDREN_SHARE * self._size)
             parts.append(self._space.varied(parents, children, rng))
-        parts += [self._random(asks - k) for k in range(KEPT_ASKS)]
+        parts += [self._random(asks - k) for k in range(self._kept)]
         return _distinct(np.concatenate(parts))
 
     def near(self, code: Code, number: int, known: Container[Code]) -> list[Code]:
@@ -122,7 +123,7 @@ class Pool:
         return self._space.random(number, np.random.default_rng(seed_of(str(self._seed), purpose)))
 
     def _random_block(self, index: int) -> Codes:
-        number = math.ceil(RANDOM_SHARE * self._size / KEPT_ASKS)
+        number = math.ceil(RANDOM_SHARE * self._size / self._kept)
         return self._drawn(number, f"random {index}")
 
     def _neighbours(self, code: Code) -> Codes:

@@ -88,13 +88,27 @@ class TestSeveralLowerings:
         assert caches.workloads(blocks, lowerings=[]) == {}
         assert list(caches.workloads(blocks)) == list(LOWERINGS)
 
-    def test_nor_is_a_network_that_is_traced_as_a_whole(self) -> None:
-        caches, blocks = BlockCaches(LOWERINGS), blocks_of([conv(8, 8), Cut()], (8, 4, 4))
-        found = {
-            name: caches.workloads(blocks, lowerings=[name])[name] for name in ("tflite", "eager")
-        }
-        net = nn.Sequential(conv(8, 8), Cut())
-        assert found == traces(net, (1, 8, 4, 4), ("tflite", "eager"))
+    def test_others_than_those_of_the_caches_are_refused(self) -> None:
+        blocks = blocks_of([conv(8, 8)], (8, 4, 4))
+        with pytest.raises(ValueError, match="lowerings must be of xla, dpu, but got 'tflite'"):
+            BlockCaches(["xla", "dpu"]).workloads(blocks, lowerings=["xla", "tflite"])
+
+    def test_a_network_that_is_traced_as_a_whole_is_lowered_once_for_each(self) -> None:
+        built = []
+
+        def build() -> nn.Module:
+            built.append(1)
+            return conv(8, 8)
+
+        blocks = [
+            Block("conv", (8, 4, 4), (8, 4, 4), build),
+            Block("cut", (8, 4, 4), (8, 4, 4), Cut),
+        ]
+        caches, net = BlockCaches(LOWERINGS), nn.Sequential(conv(8, 8), Cut())
+        for names in (["tflite"], ["dpu", "tflite"], ["tflite", "dpu"]):
+            found = caches.workloads(blocks, lowerings=names)
+            assert found == traces(net, (1, 8, 4, 4), names)
+        assert len(built) == 3  # the block, the network for one, the network for the other
 
     @pytest.mark.parametrize("channels", [8, 64])
     def test_random_numbers_are_left_alone(self, channels: int) -> None:

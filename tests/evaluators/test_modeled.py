@@ -294,6 +294,9 @@ class TestEvaluator:
             assert lowering_on(given, device) == expected.lowering
             tpu = Device("tpu", processor(lowering="xla"), "modeled")
             assert lowering_on(given, tpu) == "xla"
+            older = processor(kind="cpu", lowering="onnxruntime-nchwc8")
+            named = {"static": "onnxruntime-int8", "none": "onnxruntime-nchwc8"}[scheme]
+            assert lowering_on(given, Device("cpu", older, "measured")) == named
             readings = ModeledLatency(device).evaluate(given)
             found = readings["estimated_latency_ms.cpu"]
             assert found == estimate(expected, device.profile).latency_ms

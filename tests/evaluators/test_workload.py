@@ -275,6 +275,41 @@ class TestModuleIsLeftAsItIs:
             trace(net, (1, 3))
         assert all(part.training for part in net.modules())
 
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch itself
+    def test_those_of_a_script_go_on_following_it(self) -> None:
+        net = torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.Dropout())).train()
+        trace(net, (1, 8))
+        ones = torch.ones(1, 8)
+        assert net.training
+        assert not torch.equal(net(ones), net(ones))  # dropout drops
+        assert not net.eval().training
+
+    def test_a_module_hears_that_it_is_evaluated(self) -> None:
+        class Merged(nn.Module):
+            """Two branches, which become one when it is evaluated."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.weights, self.is_merged = nn.Linear(8, 8), False
+
+            def train(self, mode: bool = True) -> "Merged":
+                self.is_merged = not mode
+                return super().train(mode)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                result: torch.Tensor = self.weights(x)
+                return result if self.is_merged else result + x
+
+        net = Merged()
+        for part in net.modules():
+            part.training = False
+        assert counts(trace(net, (1, 8))) == {"linear": 1}
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch itself
+    def test_a_compiled_module_is_traced_as_it_is_written(self) -> None:
+        net = nn.Sequential(torch.compile(nn.Linear(8, 8)), nn.ReLU())
+        assert trace(net, (1, 8)) == trace(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), (1, 8))
+
     def test_dropout_and_random_numbers_are_not_executed(self) -> None:
         net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).train()
         before = torch.get_rng_state()
@@ -413,6 +448,43 @@ def test_importing_workloads_needs_no_torch() -> None:
 def test_tracing_twice_is_the_same(build: Callable[[], nn.Module]) -> None:
     shape = (1, 1 if build is lenet else 3, 32, 32)
     assert trace(build(), shape) == trace(build(), shape)
+
+
+class Adjusted(nn.Module):
+    """A pooled image with a weight added to it, or multiplied, from either side."""
+
+    def __init__(self, adjust: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1)
+        self.weight, self._adjust = nn.Parameter(torch.ones(1, 16, 1, 1)), adjust
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = self.body(x).mean((2, 3), keepdim=True)
+        result: torch.Tensor = self.head(self._adjust(pooled, self.weight))
+        return result
+
+
+@pytest.mark.parametrize("adjust", [torch.add, torch.mul])
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_the_order_of_a_sum_and_a_product_does_not_matter(adjust, lowering: str) -> None:  # type: ignore[no-untyped-def]
+    one = trace(Adjusted(lambda data, weight: adjust(data, weight)), (1, 3, 8, 8), lowering)
+    other = trace(Adjusted(lambda data, weight: adjust(weight, data)), (1, 3, 8, 8), lowering)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "bias"),
+    [((8,), (8, 4), (4,)), ((2, 8), (8,), (4,)), ((2, 8), (8, 4), (3,))],
+)
+def test_products_that_do_not_fit_are_refused_by_torch(
+    shape: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...]
+) -> None:
+    class Product(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.addmm(torch.ones(bias), x, torch.ones(weight))
+
+    with pytest.raises(CandidateError, match="^cannot be traced: aten::addmm: (?!tuple index)"):
+        trace(Product(), shape)
 
 
 def test_a_residual_reads_both_of_its_inputs() -> None:

@@ -57,7 +57,7 @@ class TestPeaks:
         [
             (XEON, "AVX-512", 64, 4.0, "onnxruntime"),
             (RYZEN, "AVX2 with FMA", 32, 1.0, "onnxruntime-nchwc8"),
-            (ARM, "NEON", 16, 4.0, "onnxruntime-nchwc8"),
+            (ARM, "NEON", 16, 4.0, "onnxruntime"),
             ("flags : avx", "AVX", 16, 1.0, "onnxruntime-nchwc8"),
             ("flags : sse2", "128-bit SIMD", 8, 1.0, "onnxruntime-nchwc8"),
         ],
