@@ -351,7 +351,7 @@ class GuidedStrategy(BaseStrategy):
 
         It is what the ask adds in the time of a mean trial: twice as much where its training should
         take half of that. Costs are scaled to the range that was told, and the reference point lies
-        a tenth of it beyond the worst. None while there are too few results, and where nothing is
+        as far beyond the worst. None while there are too few results, and where nothing is
         trained.
         """
         observations = self._history.observations
