@@ -96,35 +96,43 @@ class Kernel:
 
 
 class Paths(NamedTuple):
-    """All paths from the input of a network to its outputs, by the layers with weights on them.
+    """All paths from the input of a network to its outputs, by the layers on them.
 
     Attributes:
-        longest: layers on the longest path.
-        shortest: layers on the shortest path.
-        layers: on all paths, a layer that is on several counted for each.
+        longest: layers with weights on the longest path.
+        shortest: the same on the shortest path.
+        layers: with weights on all paths, one that is on several counted for each.
         number: of paths; 0 where none leads from the input to an output. It may have hundreds of
             digits.
+        pools: poolings on all paths, counted alike.
     """
 
     longest: int = 0
     shortest: int = 0
     layers: int = 0
     number: int = 1
+    pools: int = 0
 
     @property
     def mean(self) -> float:
-        """Layers on a path, mean over all of them."""
+        """Layers with weights on a path, mean over all of them."""
         return self.layers / max(1, self.number)
+
+    @property
+    def mean_pools(self) -> float:
+        """Poolings on a path, mean over all of them."""
+        return self.pools / max(1, self.number)
 
     @classmethod
     def in_sequence(cls, parts: Iterable[Paths]) -> Paths:
         """Of parts each of which reads what the one before it makes."""
-        longest, shortest, layers, number = cls()
+        longest, shortest, layers, number, pools = cls()
         for part in parts:
             longest, shortest = longest + part.longest, shortest + part.shortest
             layers = layers * part.number + part.layers * number
+            pools = pools * part.number + part.pools * number
             number *= part.number
-        return cls(longest, shortest, layers, number) if number else cls(number=0)
+        return cls(longest, shortest, layers, number, pools) if number else cls(number=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ def test_counts_are_exact_and_say_so() -> None:
     memory_kb = 4 * (6 * 28 * 28 + 6 * 14 * 14) / 1024
     counts = {"macs": 416520.0, "params": 61706.0, "memory_kb": memory_kb}
     paths = {"longest_path": 5.0, "shortest_path": 5.0, "mean_path": 5.0, "log2_paths": 0.0}
-    assert readings == {**counts, **paths}
+    assert readings == {**counts, **paths, "mean_pools": 2.0}
     assert readings.provenance["macs"].source == "counted"
     assert tuple(readings) == Complexity.provides
     assert (Complexity().stage, Complexity().needs) == ("screen", "")

@@ -44,11 +44,11 @@ def test_a_tensor_that_is_added_twice_has_two_ways():
 
 
 def test_in_sequence():
-    one, two = Paths(3, 1, 6, 3), Paths(2, 1, 3, 2)
-    assert Paths.in_sequence([one, two]) == Paths(5, 2, 6 * 2 + 3 * 3, 6)
+    one, two = Paths(3, 1, 6, 3, 4), Paths(2, 1, 3, 2, 1)
+    assert Paths.in_sequence([one, two]) == Paths(5, 2, 6 * 2 + 3 * 3, 6, 4 * 2 + 1 * 3)
     assert Paths.in_sequence([]) == Paths(0, 0, 0, 1)
     assert Paths.in_sequence([one, Paths(0, 0, 0, 0), two]) == Paths(0, 0, 0, 0)
-    assert Paths(0, 0, 0, 0).mean == 0.0
+    assert (Paths(0, 0, 0, 0).mean, Paths(0, 0, 0, 0).mean_pools) == (0.0, 0.0)
 
 
 def test_hundreds_of_branches_are_counted_exactly():
@@ -73,7 +73,10 @@ def test_a_cell_of_nas_bench_201():
     paths = trace(
         search_spaces.create("cell").build(cell.genotype_of("310422"), IMAGES), (1, 3, 32, 32)
     ).paths
-    # Stem and classifier; two residual blocks between stages: two layers, or one.
-    cells, outside = 15, Paths.in_sequence([Paths(2, 2, 2, 1)] + [Paths(2, 1, 3, 2)] * 2)
-    one = Paths(longest=2, shortest=0, layers=2 + 1 + 0, number=3)
-    assert paths == Paths.in_sequence([outside] + [one] * cells)
+    # Stem, pooling and classifier; two residual blocks between stages: two layers, or one behind
+    # a pooling.
+    ends, between = Paths(2, 2, 2, 1, pools=1), Paths(2, 1, 3, 2, pools=1)
+    one = Paths(longest=2, shortest=0, layers=2 + 1 + 0, number=3, pools=1)
+    assert paths == Paths.in_sequence([ends, *[between] * 2, *[one] * 15])
+    assert paths is not None
+    assert paths.mean_pools == pytest.approx(1 + 2 * 1 / 2 + 15 * 1 / 3)
