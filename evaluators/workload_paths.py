@@ -28,6 +28,8 @@ def paths_of(recording: Recording) -> Paths:
 
 
 def _side_by_side(found: list[Paths]) -> Paths:
+    if len(found) == 1:
+        return found[0]
     found = [paths for paths in found if paths.number]
     return Paths(
         longest=max([paths.longest for paths in found], default=0),

@@ -161,7 +161,10 @@ def _inference(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             if part.training != training:
-                part.training = training
+                if "training" in vars(part):  # torch looks through its parameters otherwise
+                    vars(part)["training"] = training
+                else:
+                    part.training = training
 
 
 def _uncompiled() -> AbstractContextManager[None]:
@@ -226,9 +229,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         schema, named = func._schema, kwargs or {}
         self.running = schema.name
         name = schema.name.partition("::")[2]
-        tensors = [*_tensors((*args, *named.values()))]
-        makers = [self.maker(tensor) for tensor in tensors]
-        data = [tensor for tensor, made in zip(tensors, makers, strict=True) if made is not None]
+        data, makers, constants = self._sorted(_tensors((*args, *named.values())))
         if name == "_local_scalar_dense":
             if data:
                 raise CandidateError("its control flow depends on data")
@@ -239,12 +240,26 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 named = {key: self._without_data(value) for key, value in named.items()}
                 result = func(*[self._without_data(value) for value in args], **named)
             if data:
-                made = (result,) if isinstance(result, torch.Tensor) else [*_tensors((result,))]
-                self._note(name.rstrip("_"), func.is_view, args, tensors, makers, made)
+                made = _tensors((result,))
+                self._note(name.rstrip("_"), func.is_view, args, data, makers, constants, made)
                 if schema.is_mutable:
                     self._write(schema.arguments, args)
         self.running = ""
         return result
+
+    def _sorted(
+        self, tensors: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[int], list[torch.Tensor]]:
+        """Those that depend on the input, the nodes that made them, and the others."""
+        data, makers, constants = [], [], []
+        for tensor in tensors:
+            made = self.maker(tensor)
+            if made is None:
+                constants.append(tensor)
+            else:
+                data.append(tensor)
+                makers.append(made)
+        return data, makers, constants
 
     def maker(self, tensor: torch.Tensor) -> int | None:
         """The node that made a tensor, or the last one to write into it; None for constants."""
@@ -288,14 +303,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name: str,
         is_view: bool,
         args: tuple[Any, ...],
-        tensors: list[torch.Tensor],
-        makers: list[int | None],
-        made: Sequence[torch.Tensor],
+        data: list[torch.Tensor],
+        makers: list[int],
+        constants: list[torch.Tensor],
+        made: list[torch.Tensor],
     ) -> None:
         if not made:
             return
-        data = [tensor for tensor, maker in zip(tensors, makers, strict=True) if maker is not None]
-        constants = [tensor for tensor, maker in zip(tensors, makers, strict=True) if maker is None]
         first, out = data[0], made[0]
         macs, op = multiplies(name, args, out, bool(constants))
         role = "mac" if macs and constants else "other"
@@ -305,7 +319,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name=reduction_of(name, args),
             role=role,
             op=op or op_of(name, role, first),
-            inputs=tuple([maker for maker in makers if maker is not None]),
+            inputs=tuple(makers),
             in_shape=tuple(first.shape),
             out_shape=tuple(out.shape),
             dtype=str(out.dtype)[6:],  # without "torch."
@@ -336,10 +350,12 @@ def _is_plain(value: Any) -> bool:
     return not isinstance(value, torch.Tensor)
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
     """The tensors among arguments or results, those in lists included."""
+    found: list[torch.Tensor] = []
     for value in values:
         if isinstance(value, torch.Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found

@@ -228,11 +228,14 @@ def _expanded(recording: Recording, parts: Callable[[int, Node], list[Node]]) ->
     The first of a chain reads what the node did, the others what is before them, and those that
     read more than they write both.
     """
+    chains = [parts(n, node) for n, node in enumerate(recording.nodes)]
+    if not any(chains):
+        return recording
     place: dict[int, int] = {INPUT: INPUT}
     nodes: list[Node] = []
     for n, node in enumerate(recording.nodes):
         inputs = tuple([place[source] for source in node.inputs])
-        for index, part in enumerate(parts(n, node) or [node]):
+        for index, part in enumerate(chains[n] or [node]):
             behind = (len(nodes) - 1,) if index else ()
             also = inputs if not index or part.input_elements > part.output_elements else ()
             nodes.append(part._replace(inputs=(*behind, *also)))

@@ -1,7 +1,5 @@
 """Workloads put together from blocks equal the trace of the whole network."""
 
-import time
-
 import pytest
 import torch
 from torch import nn
@@ -10,6 +8,7 @@ from evaluators.workload import LOWERINGS, BlockCache, BlockCaches, trace, trace
 from nas.blocks import Block
 from nas.trials import CandidateError
 from tests.evaluators.workload_nets import Residual, blocks_of, conv, head
+from tests.support.work import calls
 
 PARTS = [
     conv(1, 16),
@@ -215,15 +214,9 @@ def test_a_block_is_known_behind_each_of_its_neighbours() -> None:
             assert cache.workload(blocks) == trace(nn.Sequential(*parts), (1, *shape))
 
 
-def test_warm_it_takes_less_than_a_millisecond() -> None:
+def test_warm_it_is_next_to_no_work() -> None:
     parts = [conv(3, 16), *[Residual(conv(16, 16, act=None), nn.ReLU()) for _ in range(58)]]
     blocks = blocks_of([*parts, head(16, 10)], (3, 8, 8))
     cache = BlockCache()
     cache.workload(blocks)
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        cache.workload(blocks)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(20)) < 1e-3
+    assert calls(lambda: cache.workload(blocks)) < 500

@@ -35,6 +35,7 @@ from tests.evaluators.packed import (
     perceptron,
     trained,
 )
+from tests.support.work import calls
 
 
 def ran(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
@@ -328,14 +329,7 @@ def test_the_deployable_module_takes_raw_inputs_and_has_only_the_networks_weight
     assert deployable.network is module
 
 
-def test_packing_is_quick(tmp_path: Path):
-    import time
-
+def test_packing_is_little_work(tmp_path: Path):
     module, data = convolutions(), digits()
     package(module, data, tmp_path / "warm.onnx", {})
-    seconds = []
-    for _ in range(5):
-        start = time.thread_time()
-        package(module, data, tmp_path / "net.onnx", {})
-        seconds.append(time.thread_time() - start)
-    assert min(seconds) < 0.3
+    assert calls(lambda: package(module, data, tmp_path / "net.onnx", {})) < 20_000
