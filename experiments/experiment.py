@@ -198,9 +198,10 @@ class Experiment:
         if config.proxies.features and self._parts.screen.is_fast:
             further["proxies"] = pipeline.proxies
         try:
-            if "proxies" in config.strategy.options:
-                raise ValueError("proxies are named in the section of that name")
             options = dict(config.strategy.options)
+            for option, section in (("proxies", "proxies"), ("prior", "transfer")):
+                if option in options:
+                    raise ValueError(f"{option} come from the section {section!r}, no option here")
             strategies.check_options(config.strategy.kind, options)
             if self._transfer is not None:
                 options["prior"] = self._transfer.results

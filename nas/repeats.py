@@ -206,13 +206,14 @@ def _behind(
 
     def escapes(costs: Costs, n: int, member: Costs, m: int) -> float:
         off = math.sqrt(1 / n + 1 / m)
-        pairs = zip(costs, member, noise, strict=True)
+        pairs = [*zip(costs, member, noise, strict=True)]
+        if any(a < b for a, b, _ in pairs):
+            return 0.0
         return min(((a - b) / (s * off) for a, b, s in pairs if s > 0), default=math.inf)
 
     return {
         index: max(
-            max(0.0, escapes(costs, attempts[index], member, attempts[i]))
-            for i, member in front.items()
+            escapes(costs, attempts[index], member, attempts[i]) for i, member in front.items()
         )
         for index, costs in points.items()
         if index not in front

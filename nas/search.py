@@ -31,7 +31,7 @@ from nas.protocols import (
     Strategy,
 )
 from nas.repeats import front_of_means, unconfirmed
-from nas.stopping import LEARNED
+from nas.stopping import is_learned
 from nas.trials import (
     ESTIMATED,
     Artifact,
@@ -127,8 +127,9 @@ def _tell(
     if trial.status == "failed":
         strategy.tell(trial.genotype, None)
         return
-    costs = [objective.cost(_likely_metrics(trial)) for objective in objectives]
-    strategy.tell(trial.genotype, costs, total_violation(constraints, trial.metrics))
+    metrics = _likely_metrics(trial)
+    costs = [objective.cost(metrics) for objective in objectives]
+    strategy.tell(trial.genotype, costs, total_violation(constraints, metrics))
 
 
 def _likely_metrics(trial: Trial) -> Mapping[str, float]:
@@ -141,7 +142,7 @@ def _likely_metrics(trial: Trial) -> Mapping[str, float]:
     learned = {
         name.removeprefix(ESTIMATED): value
         for name, value in trial.metrics.items()
-        if name.startswith(f"{ESTIMATED}{LEARNED}")
+        if name.startswith(ESTIMATED) and is_learned(name.removeprefix(ESTIMATED))
     }
     return {**learned, **trial.metrics}
 

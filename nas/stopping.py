@@ -28,8 +28,6 @@ from nas.trials import ESTIMATED, Curve, Provenance, Readings, Trial
 Array = NDArray[np.float64]
 RuleName = Literal["none", "prediction", "rungs"]
 
-LEARNED = "accuracy"
-"""Metrics that begin so are learned: shares that a learning curve approaches."""
 
 LEAST_CURVES = 8
 """Finished trainings before any is stopped."""
@@ -45,6 +43,11 @@ _CASES = 1024
 
 _ABOVE_ONE = 0.002
 """Keeps the logarithm of what is missing to an accuracy of 1 finite."""
+
+
+def is_learned(metric: str) -> bool:
+    """Whether it is a share that a learning curve approaches."""
+    return metric.startswith("accuracy") or metric == "float_accuracy"
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Stopper:
         if metric in self._known:
             value = self._known[metric]
             return Guess(lambda shares: np.full(len(shares), value))
-        if not metric.startswith(LEARNED):
+        if not is_learned(metric):
             if metric not in self._sized:
                 self._sized[metric] = self._sized_guess(metric)
             return self._sized[metric]
@@ -206,6 +209,8 @@ class Stopper:
             _ends(_cut(t.curve, done)) + self._features(t.genotype, t.metrics) for t in examples
         ]
         values = np.array([trial.metrics[metric] for trial in examples])
+        if len(set(values.tolist())) < 2:
+            return None  # all guessed one class, say: nothing can be learned from them
         own = _ends(curve) + self._features(self._genotype, self._known)
         found = self._predicted(Ridge, rows, np.asarray(_bent(values)), own)
         return None if found is None else Guess(lambda shares: _unbent(found.quantiles(shares)))
@@ -309,7 +314,7 @@ class Stopper:
         costs = list[float]()
         for objective in self._objectives:
             name = objective.metric
-            if name.startswith(LEARNED):
+            if is_learned(name):
                 value: float | None = curve["accuracy"][done - 1]
             else:
                 value = metrics.get(name, metrics.get(f"{ESTIMATED}{name}"))

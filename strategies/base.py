@@ -70,6 +70,8 @@ class BaseStrategy(ABC):
     ) -> None:
         if not objectives:
             raise ValueError("a strategy needs at least one objective, but got none")
+        if not choices:
+            raise ValueError("a strategy needs at least one choice, but got none")
         self._history = History(choices, len(objectives))
         self._choices, self._objectives = self._history.choices, tuple(objectives)
         self._seed, self._screen, self._constraints = seed, screen, tuple(constraints)

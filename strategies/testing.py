@@ -138,6 +138,14 @@ class StrategyContract:
         with pytest.raises(Exhausted):
             strategy.ask()
 
+    def test_a_choice_of_one_option_is_none(self) -> None:
+        """It may stand anywhere, and changes nothing."""
+        strategy = self.create([*TOY, Choice("only", ("x",))])
+        for _ in range(14):
+            genotype = strategy.ask()
+            assert genotype["only"] == "x"
+            strategy.tell(genotype, toy_costs(genotype))
+
     def test_what_it_returns_belongs_to_the_caller(self) -> None:
         """What the caller does to a genotype does not reach the strategy."""
         strategy, twin = self.create(), self.create()

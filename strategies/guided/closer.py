@@ -173,10 +173,15 @@ def _correlation(values: Array, costs: Array, capacity: Array | None) -> tuple[f
     if number < FEWEST:
         return 0.0, False
     plain = kendall(values[there], costs[there])
-    beyond = plain
-    if capacity is not None:
-        beyond = partial_kendall(values[there], costs[there], capacity[there])
-    return (0.0 if math.isnan(plain) else plain), abs(beyond) > chance(number)
+    plain = 0.0 if math.isnan(plain) else plain
+    sized = there if capacity is None else there & np.isfinite(capacity)
+    if capacity is None or len(np.unique(capacity[sized])) < 2:
+        return plain, abs(plain) > chance(number)
+    known = int(sized.sum())
+    if known < FEWEST:
+        return plain, False
+    beyond = partial_kendall(values[sized], costs[sized], capacity[sized])
+    return plain, abs(beyond) > chance(known)
 
 
 def _error(done: Evidence, objective: int, place: Place) -> float:

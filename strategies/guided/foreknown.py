@@ -48,8 +48,7 @@ class Foreknown:
     def sample(self) -> list[Code]:
         """Random candidates, screened."""
         sample = self._pool.sample()
-        for code in sample:
-            self._screened(code)
+        self._screened.settle(sample)
         return sample
 
     @property

@@ -139,7 +139,7 @@ def nondominated(costs: Array) -> NDArray[np.bool_]:
         costs: (points, objectives).
     """
     kept = np.ones(len(costs), bool)
-    order = np.lexsort(costs.T[::-1])
+    order = np.lexsort(costs.T[::-1]) if costs.shape[1] else ()
     for row in order:
         if kept[row]:
             beaten = (costs >= costs[row]).all(axis=1) & (costs > costs[row]).any(axis=1)

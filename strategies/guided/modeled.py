@@ -69,7 +69,8 @@ class ModeledFront:
             return []
         costs = self._costs(front)
         # Of candidates that are alike in all costs one stands for all: the first one.
-        ranked = sorted(zip(costs.tolist(), front, strict=True))
+        pairs = zip(costs.tolist(), front, strict=True)
+        ranked = sorted(pair for pair in pairs if np.isfinite(pair[0]).all())
         return [
             code for i, (point, code) in enumerate(ranked) if not i or point != ranked[i - 1][0]
         ]

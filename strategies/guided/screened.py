@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class Screened:
     ) -> None:
         self._screen, self._constraints, self._decode = screen, tuple(constraints), decode
         self._seen: dict[Code, Seen] = {}
+        self._is_settled = False
         self.names: tuple[str, ...] = ()
         self.estimated: frozenset[str] = frozenset()
 
@@ -74,6 +75,16 @@ class Screened:
                 del self._seen[next(iter(self._seen))]
             seen = self._seen[code] = self._look(code)
         return seen
+
+    def settle(self, sample: Iterable[Code]) -> None:
+        """Screen a sample; the metrics that any of it has are the names from now on."""
+        for code in sample:
+            self(code)
+        self._is_settled = True
+        for code, seen in self._seen.items():
+            if seen.values is not None and len(seen.values) < len(self.names):
+                missing = (math.nan,) * (len(self.names) - len(seen.values))
+                self._seen[code] = replace(seen, values=seen.values + missing)
 
     def values(self, codes: Iterable[Code]) -> Array:
         """(codes, names), NaN in all the row of what cannot be built."""
@@ -88,18 +99,18 @@ class Screened:
             metrics = self._screen(self._decode(code))
         except CandidateError:
             return Seen(None, math.inf)
-        if not self.names:
+        if not self._is_settled:
             self._name(metrics)
         values = tuple(_finite(metrics.get(name, math.nan)) for name in self.names)
         violation = math.fsum(sure_violation(c, metrics) for c in self._constraints)
         return Seen(values, violation)
 
-    def _name(self, metrics: object) -> None:
-        self.names = tuple(metrics)  # type: ignore[arg-type]
-        known = metrics.provenance if isinstance(metrics, Readings) else {}
-        self.estimated = frozenset(
-            name for name in self.names if f"{ESTIMATED}{name}" in known and name not in known
-        )
+    def _name(self, metrics: Mapping[str, float]) -> None:
+        new = [name for name in metrics if name not in self.names]
+        if new:
+            known = metrics.provenance if isinstance(metrics, Readings) else {}
+            self.names += tuple(new)
+            self.estimated |= {n for n in new if f"{ESTIMATED}{n}" in known and n not in known}
 
 
 def _finite(value: float) -> float:

@@ -500,7 +500,8 @@ def _by_layers(worth: Array, number: int) -> list[int]:
     while len(picked) < number and len(left):
         on_layer = nondominated(worth[left]) if worth.shape[1] > 1 else np.ones(len(left), bool)
         layer = left[on_layer]
-        layer = layer[np.argsort(worth[layer, 0], kind="stable")]
+        if worth.shape[1]:
+            layer = layer[np.argsort(worth[layer, 0], kind="stable")]
         picked += [int(i) for i in layer[_spread(len(layer))]]
         left = left[~on_layer]
     return picked

@@ -61,7 +61,7 @@ class Points:
     @property
     def n_groups(self) -> int:
         """Choices and features."""
-        return int(self.groups.max(initial=-1)) + 1
+        return max(self.choices, int(self.groups.max(initial=-1)) + 1)  # some have no coordinates
 
 
 @dataclass(frozen=True)

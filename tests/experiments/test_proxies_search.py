@@ -75,9 +75,12 @@ def test_what_cannot_be(overrides: list[str], message: str) -> None:
         load_config("smoke", [*OVERRIDES, *overrides])
 
 
-def test_the_strategy_section_does_not_name_them(tmp_path) -> None:
-    with pytest.raises(ConfigError, match="named in the section of that name"):
-        Experiment(small_config("strategy={kind: guided, proxies: synflow}"), tmp_path)
+@pytest.mark.parametrize(
+    ("option", "section"), [("proxies: synflow", "proxies"), ("prior: 5", "transfer")]
+)
+def test_the_strategy_section_does_not_name_them(tmp_path, option: str, section: str) -> None:
+    with pytest.raises(ConfigError, match=f"come from the section '{section}', no option here"):
+        Experiment(small_config(f"strategy={{kind: guided, {option}}}"), tmp_path)
 
 
 def test_a_metric_only_where_it_is_computed(tmp_path) -> None:

@@ -138,3 +138,11 @@ def test_conditions_on_two_parents_must_all_hold():
     assert {(g["a"], g["b"]) for g in active} == {(1, 1)}
     assert len(active) == 2
     assert count(space) == len(list(itertools.product((0, 1), repeat=2))) + 1
+
+
+def test_count_takes_no_longer_where_parents_come_first():
+    parents = [Choice(f"kind{i}", ("a", "b", "c")) for i in range(40)]
+    children = [Choice(f"size{i}", (1, 2), when={f"kind{i}": ["a"]}) for i in range(40)]
+    assert count([*parents, *children]) == 4**40
+    tied = Choice("tied", (1, 2), when={"kind0": ["a"], "kind1": ["a"]})
+    assert count([*parents[:2], *children[:2], tied]) == 4 * 4 + 2 * 2

@@ -317,6 +317,13 @@ def test_a_stopped_training_is_a_result_of_its_own():
     assert parts["strategy"].tells[-1] == ({"x": 3, "prune.ratio": 0.5}, [-0.9, None], 0.0)
 
 
+def test_what_a_stopped_training_would_have_learned_may_violate_a_constraint():
+    _, parts = run(pipeline=Stopping(), budget=8, constraints=["accuracy >= 0.95"])
+    genotype, costs, violation = parts["strategy"].tells[-1]
+    assert (genotype, costs) == ({"x": 3, "prune.ratio": 0.5}, [-0.9, None])
+    assert violation == pytest.approx(0.05 / 0.95)
+
+
 @pytest.mark.parametrize("moment", range(1, 12))
 def test_a_search_with_stops_goes_on_by_replay(moment):
     whole, parts = run(pipeline=Stopping(), budget=10)

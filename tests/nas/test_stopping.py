@@ -218,3 +218,22 @@ def test_a_metric_that_only_some_know_before_training_stops_nothing_from_being_l
     assert stopped_at(stopper(), loser) > 0
     known = {"latency_ms.cpu": 2.0, "macs": 200.0, "estimated_size_kb": 30.0}
     assert stopped_at(stopper(known=known), loser) == stopped_at(stopper(), loser)
+
+
+@pytest.mark.parametrize("rule", [PREDICTION, RUNGS])
+def test_from_networks_that_have_all_learned_the_same_nothing_is_learned(rule) -> None:
+    alike = [replace(t, metrics={**t.metrics, "accuracy": 0.1}) for t in past()]
+    assert stopped_at(stopper(rule, trials=alike), curve(0.99, 0.05)) == 0
+
+
+def test_the_accuracy_before_compression_is_learned_as_well() -> None:
+    objectives = (Objective("float_accuracy", "maximize"), OBJECTIVES[1])
+    trials = [
+        replace(t, metrics={**t.metrics, "float_accuracy": t.metrics["accuracy"]}) for t in past()
+    ]
+    known = {"latency_ms.cpu": 2.0, "macs": 200.0}
+    who = Stopper(PREDICTION, objectives, (), trials, {"x": 99}, known, EPOCHS)
+    early = {name: values[:4] for name, values in curve(0.85, 0.05).items()}
+    assert who.estimates(early)["estimated_float_accuracy"] == pytest.approx(0.85, abs=0.03)
+    assert stopped_at(who, curve(0.995, 0.05)) == 0
+    assert stopped_at(who, curve(0.82, 0.05)) > 0

@@ -95,3 +95,9 @@ def test_libraries_are_imported_on_demand() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", strategies.names())
+def test_a_space_without_choices_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a strategy needs at least one choice, but got none"):
+        strategies.create(name, [], OBJECTIVES, 0)

@@ -13,6 +13,7 @@ import strategies
 from nas.choices import Genotype
 from nas.objectives import Objective
 from nas.trials import CandidateError
+from strategies.guided import closer
 from strategies.guided.closer import LOOKED_AT
 from strategies.guided.strategy import GuidedStrategy
 from strategies.guided.surrogate import Points, fit, left_out
@@ -135,3 +136,14 @@ def test_left_out_is_what_the_others_say() -> None:
         weights = np.linalg.solve(covariance[np.ix_(rest, rest)], targets[rest])
         expected = covariance[i, rest] @ weights * warped.std() + warped.mean()
         assert settings.warped(np.array([found]))[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_capacity_that_says_nothing_does_not_switch_proxies_off(unknown: float | None) -> None:
+    values, costs = np.arange(20.0), np.arange(20.0)
+    capacity = np.full(20, 7.0)
+    if unknown is not None:
+        capacity = np.append(np.full(4, unknown), np.tile([1.0, 2.0], 8))
+    assert closer._correlation(values, costs, capacity) == (1.0, True)
+    random = np.random.default_rng(0).permutation(20).astype(float)
+    assert not closer._correlation(random, costs, capacity)[1]

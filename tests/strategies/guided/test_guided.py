@@ -437,3 +437,27 @@ def test_asks_the_same_of_a_screened_objective_in_another_unit(factor: float, sh
         return [dict(g) for g in play(guided(screen=known), 40, costs)]
 
     assert asked(factor, shift) == asked(1.0, 0.0)
+
+
+def test_a_screen_that_knows_nothing_of_use_only_rules_out() -> None:
+    def known(genotype: Genotype) -> dict[str, float]:
+        return {"latency_ms.fpga": float(genotype["stem"])}
+
+    error = [OBJECTIVES[0]]
+    strategy = guided(screen=known, constraints=["latency_ms.fpga <= 16"], objectives=error)
+    for _ in range(14):
+        genotype = strategy.ask()
+        assert known(genotype)["latency_ms.fpga"] <= 16
+        strategy.tell(genotype, toy_costs(genotype)[:1])
+
+
+def test_the_front_of_models_is_of_those_of_which_all_is_known() -> None:
+    def all_known(genotype: Genotype) -> dict[str, float]:
+        error, latency = toy_costs(genotype)
+        partly = genotype["stem"] == 8
+        return {"latency_ms.cpu": latency} | ({} if partly else {"error": error})
+
+    strategy = guided(screen=all_known)
+    asked = all_asked(strategy)
+    assert asked
+    assert all(genotype["stem"] != 8 for genotype in asked)

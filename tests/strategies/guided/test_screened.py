@@ -117,3 +117,16 @@ def test_what_metrics_have_in_common_counts_once() -> None:
     assert abs(np.corrcoef(found.T)[0, 1]) < 0.05
     assert found[:, 0].std() == pytest.approx(1.0, abs=0.01)
     assert 0.1 < found[:, 1].std() < 0.5
+
+
+def test_what_only_some_have_is_a_metric_too() -> None:
+    def some(genotype: Genotype) -> Mapping[str, float]:
+        width = float(genotype["width"])
+        return {"macs": width} if width < 2 else {"macs": width, "latency_ms.cpu": 2 * width}
+
+    known = Screened(some, [], decode)
+    known.settle([(1,), (2,)])
+    assert known.names == ("macs", "latency_ms.cpu")
+    assert known.values([(1,), (2,), (3,)])[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert np.isnan(known.values([(1,)])[0, 1])
+    assert known.values([(3,)])[0, 1] == 6.0
