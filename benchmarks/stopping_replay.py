@@ -10,9 +10,10 @@ by then: of trainings that it stopped, only what they had shown. So the candidat
 and without the rule, and nothing is blurred by the luck of another search.
 
 Reported: the share of the epochs and of the seconds of training that is saved (the other stages of
-stopped candidates are saved besides), whether the front is the same, and the stops that were wrong:
-those of a candidate that is on the front of the whole run. Variants of a stopped network are
-stopped by its curve at no cost, or it is trained for them from the beginning.
+stopped candidates are saved besides), whether the front is the same, how much of its hypervolume is
+left, and the stops that were wrong: those of a candidate that is on the front of the whole run.
+Variants of a stopped network are stopped by its curve at no cost, or it is trained for them from
+the beginning.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from experiments.pipeline import CandidatePipeline, Parts
 from experiments.runs import Run, RunNotFound, find_run, home
 from experiments.stopping import Watch
 from nas.front import front_of
-from nas.pareto import Costs
+from nas.pareto import Costs, hypervolume, reference_point
 from nas.stopping import Stopper, StoppingRule
 from nas.trials import Curve, Trial
 
@@ -51,6 +52,7 @@ class Replayed:
         wrong: stopped ones that are on the front of the whole run.
         front: trials on that front.
         same_front: whether it is the front of what was not stopped, too.
+        kept: the hypervolume of that one, as a share; reference point a tenth beyond the front.
         epochs_saved: as a share of all epochs of training.
         training_saved: as a share of the seconds of training.
         later_saved: seconds of all later stages of stopped trials, as a share of theirs.
@@ -63,6 +65,7 @@ class Replayed:
     wrong: int
     front: int
     same_front: bool
+    kept: float
     epochs_saved: float
     training_saved: float
     later_saved: float
@@ -141,6 +144,8 @@ class Replay:
     def _judged(self, seen: Mapping[int, Trial], spent: Mapping[str, int]) -> Replayed:
         whole, left = self._front(self._trials), self._front(seen.values())
         stopped = {number for number, trial in seen.items() if trial.status == "stopped"}
+        reference = reference_point([*whole.values()])
+        volumes = [hypervolume([*front.values()], reference) for front in (left, whole)]
         training, later = dict[str, float](), dict[int, float]()
         for trial in self._trials:
             own = trial.seconds.get("train", 0.0)  # next to nothing for a variant
@@ -155,6 +160,7 @@ class Replay:
             wrong=len(stopped & whole.keys()),
             front=len(whole),
             same_front=whole == left,
+            kept=volumes[0] / volumes[1],
             epochs_saved=1 - sum(spent.values()) / (self._epochs * len(training)),
             training_saved=1 - needed / sum(training.values()),
             later_saved=sum(later[number] for number in stopped) / sum(later.values()),
@@ -172,7 +178,7 @@ def line(found: Replayed) -> str:
         f"({found.epochs_saved:.1%} of the epochs, {found.later_saved:.1%} of what comes after), "
         f"{found.stopped} of {found.trials} trials stopped, {found.wrong} of them wrongly "
         f"({share:.1%}), {'the same' if found.same_front else 'another'} front "
-        f"({found.front} points)"
+        f"({found.front} points, {found.kept:.4%} of its hypervolume)"
     )
     missed = [
         *(["35 % saved"] if found.training_saved < GOALS["saved"] else []),
