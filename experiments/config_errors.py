@@ -67,6 +67,8 @@ def _in_words(detail: ErrorDetails) -> str:
     got = repr(detail["input"])
     got = got if len(got) <= 60 else f"{got[:57]}..."
     rule = detail["msg"].replace("an object", "a mapping of keys to values")
+    for kind in ("a valid array", "a valid list"):
+        rule = rule.replace(kind, "a list in brackets")
     for subject in ("Input", "String"):
         rule = rule.replace(f"{subject} should", "must")
     return f"{rule}, but got {got}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,14 @@ class Result:
         return list(front_trials(self.trials, objectives, constraints))
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a trial: number, status, the choices, the metrics."""
+        """A row a trial: number, status, the objectives, the choices, all other metrics."""
         import pandas as pd
 
-        rows = [
-            {"trial": t.number, "status": t.status, "repeat": t.repeat, **t.genotype, **t.metrics}
+        names = [objective.metric for objective in self.run.config.objectives_parsed()]
+        rows: list[dict[str, Any]] = [
+            {"trial": t.number, "status": t.status, "repeat": t.repeat}
+            | {name: t.metrics.get(name) for name in names}
+            | {**t.genotype, **t.metrics}
             for t in self.trials
         ]
         return pd.DataFrame(rows)
@@ -253,8 +257,12 @@ class Experiment:
 
     def _hint(self, pipeline: CandidatePipeline, recorders: Sequence[Recorder]) -> None:
         line = hint(self.config, self._parts.choices, pipeline.known)
+        if line:
+            self._note(line, recorders)
+
+    def _note(self, line: str, recorders: Sequence[Recorder]) -> None:
         for recorder in recorders:
-            if line and hasattr(recorder, "noted"):
+            if hasattr(recorder, "noted"):
                 recorder.noted(line)
 
     def _search(
@@ -266,6 +274,9 @@ class Experiment:
     ) -> Outcome:
         if self._parts.screen.is_fast:
             self._hint(pipeline, recorders)
+        elif self.config.proxies.features:
+            line = "proxies.features: nothing is screened before training, so they are not used"
+            self._note(line, recorders)
         outcome = search(
             self._strategy(pipeline, recorders),
             pipeline,
@@ -282,10 +293,20 @@ class Experiment:
             why = "" if tried else outcome.detail
             why = why or pipeline.refusal
             why = why or nearest_rejected(ledger.trials(), self.config.constraints_parsed())
-            why = why or "they fail, or surely violate the constraints"
+            why = why or _commonest_failure(ledger.trials())
+            why = why or "they surely violate the constraints"
             raise SearchError(f"no candidate came through: {why}")
         note_ending(ledger, outcome)
         return outcome
+
+
+def _commonest_failure(trials: Sequence[Trial]) -> str:
+    """What most of them failed of; empty where none did."""
+    errors = Counter(trial.error for trial in trials if trial.status == "failed")
+    if not errors:
+        return ""
+    error, count = errors.most_common(1)[0]
+    return f"{count} of {len(trials)} failed alike: {error}"
 
 
 def _check_expects(config: ExperimentConfig, strategy: Strategy) -> None:

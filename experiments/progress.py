@@ -161,6 +161,8 @@ class ProgressRecorder:
         """What is printed of a trial where there is no terminal."""
         if trial.status == "failed":
             what = f"failed: {trial.error}"
+        elif trial.status == "stopped":
+            what = trial.error  # says so
         else:
             names = (objective.metric for objective in self._objectives)
             known = (f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics)

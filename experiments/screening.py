@@ -82,6 +82,29 @@ class Screen:
                 _widen(readings, device)
         return readings
 
+    def check(self, candidate: Candidate, module: Any) -> None:
+        """That the blocks of a space are those of the network that it builds.
+
+        Raises:
+            CandidateError: where they multiply more or less than the network does.
+        """
+        from evaluators.workload import trace
+
+        if not self.is_fast:
+            return
+        architecture, _ = compression.split(candidate.genotype)
+        blocks = self._space.blocks(architecture, self._task)
+        parts = self._caches.workloads(blocks, lowerings=["eager"])["eager"].macs
+        try:
+            whole = trace(module, (1, *self._task.input_shape), "eager").macs
+        except CandidateError:
+            return  # only the blocks can be traced
+        if whole != parts:
+            raise CandidateError(
+                f"blocks and build must describe the same network, but blocks have {parts} MACs "
+                f"together, and what build returns has {whole}"
+            )
+
     def thorough(self, candidate: Candidate) -> Readings:
         """What is left to a worker: circuits, which are folded, and all that is not fast.
 

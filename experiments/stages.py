@@ -229,6 +229,8 @@ class Worker:
         if watching.stopped:
             return self._stopped(candidate, watching)
         module = self._build(candidate)
+        if self._config.space.kind == "python":
+            self._screen.check(candidate, module)
         seed = seed_of(candidate.training_key, "training")
         report = train(module, self._data, self._training, seed, watching.report)
         if report.stopped:

@@ -100,9 +100,9 @@ def _check_space(
             validate(choices, trial.genotype)
         except ValueError as error:
             raise ValueError(f"run {run.id} searched another space: {error}") from None
-    for what in ("choices", "space"):
+    for what, differs in (("choices", "choices differ"), ("space", "file or options differ")):
         if known.get(what, "") != identity.get(what, ""):
-            raise ValueError(f"run {run.id} searched another space: its {what} differ")
+            raise ValueError(f"run {run.id} searched another space: its {differs}")
 
 
 def _results(run: Run, trials: list[Trial], objectives: tuple[Objective, ...]) -> Results:

@@ -311,7 +311,9 @@ class _Search:
         rate = improvement_per_minute(gain, self._ledger.elapsed_s(), progress.scored)
         if rate is None or rate >= least:
             return False
-        self._detail = f"{rate:.2g} of the hypervolume is expected of a minute, less than {least:g}"
+        self._detail = (
+            f"{rate:.4%} of the hypervolume is expected of a minute, less than {100 * least:g} %"
+        )
         return True
 
     def _begin(self, genotype: dict[str, int | float | str]) -> None:

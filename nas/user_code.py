@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -27,6 +28,35 @@ def load_module(where: str) -> ModuleType:
         raise ValueError(f"cannot read {where}: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
         raise ValueError(f"cannot import {where}: {one_line(error, str(path))}") from error
+
+
+def sources(path: Path) -> dict[str, str]:
+    """What a file and those beside it that it imports say, by name; comments and layout apart.
+
+    Args:
+        path: of a Python file that can be parsed.
+    """
+    found: dict[str, str] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        found[file.relative_to(path.parent).as_posix()] = ast.unparse(tree)
+        names = {name for node in ast.walk(tree) for name in _imported(node)}
+        beside = [path.parent / name.replace(".", "/") for name in sorted(names)]
+        files = [f for base in beside for f in (base.with_suffix(".py"), base / "__init__.py")]
+        known = {path.parent / name for name in found} | {*waiting}
+        waiting += [each for each in files if each.is_file() and each not in known]
+    return found
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """The modules that a statement imports, or may."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
 
 
 def one_line(error: BaseException, file: str) -> str:

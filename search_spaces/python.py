@@ -14,7 +14,7 @@ from nas.choices import Choice, Genotype, Value, check_choices
 from nas.keys import digest
 from nas.task import Task
 from nas.trials import CandidateError
-from nas.user_code import load_module, one_line
+from nas.user_code import load_module, one_line, sources
 from search_spaces import BlocksFunction
 
 
@@ -43,9 +43,7 @@ class PythonSpace:
         self._build = _function(module, file, "build")
         self.choices = _choices(module, file)
         self.stages = _stages(module, file)
-        self.fingerprint = digest(
-            {"space": "python", "source": Path(self._path).read_text(encoding="utf-8")}
-        )
+        self.fingerprint = digest({"space": "python", "sources": sources(Path(self._path))})
         self._blocks = _function(module, file, "blocks") if hasattr(module, "blocks") else None
         self.blocks: BlocksFunction | None = self._checked_blocks if self._blocks else None
 

@@ -77,5 +77,6 @@ def check_options(name: str, options: Collection[str]) -> Any:
         if not known:
             raise ValueError(f"strategy {name!r} has no options, but got {option!r}")
         if option not in known:
-            raise ValueError(unknown(f"option of strategy {name!r}:", option, known))
+            settable = [each for each in known if each not in ("prior", "proxies")]
+            raise ValueError(unknown(f"option of strategy {name!r}:", option, settable))
     return factory

@@ -131,6 +131,18 @@ def watch(config: ExperimentConfig, start: Start) -> int:
     return FINE
 
 
+def _stopped(trials: Sequence[Trial], epochs: int) -> str:
+    """What early stopping has saved: variants of a network share its training."""
+    stopped = [trial for trial in trials if trial.status == "stopped"]
+    whole = {trial.training_key for trial in trials if trial.status == "done"}
+    seen: dict[str, int] = {}
+    for trial in stopped:
+        done = len(trial.curve.get("accuracy", ()))
+        seen[trial.training_key] = max(done, seen.get(trial.training_key, 0))
+    saved = sum(epochs - done for key, done in seen.items() if key not in whole)
+    return f"{len(stopped)} trials were stopped early: {saved} epochs of training less"
+
+
 def _confirmed(trials: Sequence[Trial]) -> str:
     """What went into further trainings of known candidates, apart from the budget."""
     again = [trial for trial in trials if trial.repeat]
@@ -148,6 +160,8 @@ def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     what += [f"{progress.epochs} epochs of training"] if progress.epochs else []
     what += [f"{progress.repeats} repeats: {ending(result.outcome)}"]
     output.line(", ".join(what))
+    if progress.stopped:
+        output.line(_stopped(result.trials, run.config.training.epochs))
     if progress.confirmed:
         output.line(_confirmed(result.trials))
     front = run_front(run)

@@ -52,7 +52,10 @@ KNOWN = (
     "guided: all objectives are known before training: nothing is trained to search, only the "
     "front of what is modeled, for its artifacts"
 )
-NO_SCREEN = "guided: nothing is known before training (no screen): it learns from choices alone"
+NO_SCREEN = (
+    "guided: nothing is known before training (no screen): it learns from choices alone; "
+    "a space of your own is screened once it defines blocks"
+)
 
 STEPS, NEAR_A_STEP = 3, 8
 """Of the ascent from the best candidate of the pool, and the neighbours tried in each."""
@@ -303,15 +306,14 @@ class GuidedStrategy(BaseStrategy):
     def _first(self) -> list[Code]:
         """Genotypes to begin with: from layer after layer, and random ones, in turn.
 
-        With a prior two kinds of layers: by what it predicts, and by capacity. None of those that
-        would take very long.
+        By capacity where something is screened, and by what a prior predicts where there is one.
+        None of those that would take very long.
         """
         codes = self._before.allowed
-        if not self._known.names or not codes:
-            return codes
         kinds = [self._promise] if self._prior.objectives else []
+        kinds += [self._before.worth] if self._known.names else []
         lists = list[list[Code]]()
-        for worth in [*kinds, self._before.worth]:
+        for worth in kinds if codes else []:
             best = self._pool.evolved(self._known, worth, FIRST_GENERATIONS)
             codes = self._modest(list(dict.fromkeys([*codes, *best])))
             lists.append([codes[i] for i in _by_layers(worth(codes), 4 * self._startup)])

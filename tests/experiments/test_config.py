@@ -273,7 +273,7 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
         ("constraints: [accuracy > 1]", "constraints: a constraint looks like 'latency_ms.cpu <= "),
         ("constraints: [accuracy >= high]", "constraints: a constraint looks like"),
         ("constraints: [latency_ms.fpga <= 1]", "constraints: name 'latency_ms.fpga', but that is"),
-        ("constraints: accuracy <= 1", "constraints: must be a valid array, but got 'accur"),
+        ("constraints: accuracy <= 1", "constraints: must be a list in brackets, but got 'accur"),
         ("training: {epoch: 3}", "training.epoch: unknown key; did you mean 'epochs'?"),
         ("training: {epochs: 0}", "training.epochs: must be an integer of at least 1, but got 0"),
         ("training: {epochs: three}", "training.epochs: must be a valid integer, but got 'three'"),

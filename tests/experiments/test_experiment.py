@@ -82,6 +82,8 @@ def test_recorders_hear_of_every_trial(result, ears):
 def test_a_frame_has_a_row_a_trial(result):
     frame = result.to_frame()
     assert list(frame["trial"]) == [0, 1, 2]
+    objectives = [objective.metric for objective in result.run.config.objectives_parsed()]
+    assert list(frame.columns[3 : 3 + len(objectives)]) == objectives
     assert {"accuracy", "latency_ms.cpu", "quantize.scheme"} <= set(frame.columns)
 
 

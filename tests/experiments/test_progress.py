@@ -56,6 +56,15 @@ def test_without_a_terminal_each_trial_is_a_line() -> None:
     ]
 
 
+def test_the_line_of_a_stopped_trial_says_why() -> None:
+    shown, text, _ = recorder()
+    stopped = trial(3, status="stopped")
+    why = "stopped after 2 of 12 epochs: probably accuracy 0.31"
+    object.__setattr__(stopped, "error", why)
+    shown.finished(stopped, Progress(stopped=1, elapsed_s=1.0))
+    assert text.getvalue().startswith(f"trial 3 {why} [1/10 trials")
+
+
 def test_rejected_trials_are_counted_but_get_no_line() -> None:
     shown, text, _ = recorder()
     shown.finished(trial(0, status="rejected"), Progress(rejected=1))

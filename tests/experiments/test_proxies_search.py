@@ -111,3 +111,39 @@ def test_a_search_with_proxies(tmp_path) -> None:
         assert trial.status == "done"
         assert {"proxy_synflow", "proxy_naswot"} <= set(trial.metrics)
         assert "proxies" in trial.seconds
+
+
+class Listening:
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def started(self, *_: object) -> None: ...
+    def finished(self, *_: object) -> None: ...
+    def noted(self, line: str) -> None:
+        self.lines.append(line)
+
+
+OWN = """
+from torch import nn
+from nas.choices import Choice
+CHOICES = [Choice("width", (8, 16))]
+def build(genotype, task):
+    raise RuntimeError("no such layer")
+"""
+
+
+def test_a_search_of_failures_says_what_they_failed_of_and_that_proxies_are_not_used(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    config = small_config(
+        *QUICK[:2], f"space={{kind: python, file: {file}}}", GUIDED, NAMES,
+        "compression={prune: [none], quantize: [none]}", "proxies.features=true",
+    )  # fmt: skip
+    heard = Listening()
+    with pytest.raises(SearchError, match="2 of 2 failed alike: .*no such layer"):
+        Experiment(config, tmp_path).run([lambda run: heard])
+    assert "proxies.features: nothing is screened before training, so they are not used" in (
+        heard.lines
+    )

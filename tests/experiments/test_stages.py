@@ -174,3 +174,51 @@ def test_a_candidate_that_cannot_be_trained_leaves_no_result(
     with pytest.raises(CandidateError, match="loss is nan"):
         Worker(run.path).run("train", candidate.training_key, candidate)
     assert read_result(RunFiles(run.path).result("train", candidate.training_key)) is None
+
+
+BLOCKS = """
+from torch import nn
+from nas.blocks import Block
+from nas.choices import Choice
+
+CHOICES = [Choice("width", (8, 16))]
+
+
+def parts(genotype, task):
+    width = genotype["width"]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, task.outputs)]
+    return nn.Conv2d(task.input_shape[0], width, 3, padding=1), nn.Sequential(*head)
+
+
+def build(genotype, task):
+    return nn.Sequential(*parts(genotype, task))
+
+
+def blocks(genotype, task, keep=None):
+    (stem, head), width = parts(genotype, task), genotype["width"]
+    between = (width, *task.input_shape[1:])
+    return [
+        Block(f"stem {width}", task.input_shape, between, lambda: stem),
+        Block(f"head {width}", between, (task.outputs,), lambda: head),
+    ][: LAST]
+"""
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_blocks_that_are_not_those_of_the_network_are_found_out(tmp_path, last):
+    file = tmp_path / "blocks_space.py"
+    file.write_text(BLOCKS.replace("LAST", str(last)))
+    config = small_config(
+        f"space={{kind: python, file: {file}}}", "compression={prune: [none], quantize: [none]}"
+    )
+    run = create_run(tmp_path / "home", config)
+    RunFiles(run.path).prepare()
+    candidate = CandidatePipeline(Parts.of(config), run.path, 60.0).candidate(
+        {"width": 8, "prune.method": "none", "quantize.scheme": "none"}
+    )
+    worker = Worker(run.path)
+    if last == 2:
+        assert worker.run("train", candidate.training_key, candidate).epochs == 1
+        return
+    with pytest.raises(CandidateError, match="blocks and build must describe the same network"):
+        worker.run("train", candidate.training_key, candidate)

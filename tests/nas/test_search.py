@@ -403,7 +403,7 @@ def test_it_ends_when_little_is_expected_of_another_minute(workers):
     budget = Budget(trials=20, improvement_per_minute=0.25)
     outcome, parts = run(strategy=Expecting(), budget=budget, executor=executor)
     assert outcome.reason == "improvement"
-    assert "of the hypervolume is expected of a minute, less than 0.25" in outcome.detail
+    assert "of the hypervolume is expected of a minute, less than 25 %" in outcome.detail
     assert 5 <= outcome.progress.scored < 20
     again, more = run(strategy=Expecting(), budget=budget, ledger=parts["ledger"])
     assert (again.reason, again.detail) == (outcome.reason, outcome.detail)

@@ -87,10 +87,24 @@ def test_a_file_may_import_its_neighbour(tmp_path, space_of):
 
 
 def test_another_content_is_another_fingerprint(space_of):
-    first, other = space_of(CHOICES + BUILD), space_of(CHOICES + BUILD + "# changed")
+    first, other = space_of(CHOICES + BUILD), space_of(CHOICES + BUILD + "changed = 1")
 
     assert first.fingerprint != other.fingerprint
     assert first.fingerprint == space_of(CHOICES + BUILD).fingerprint
+    assert first.fingerprint == space_of(CHOICES + "# a comment\n\n" + BUILD).fingerprint
+
+
+@pytest.mark.parametrize("line", ["from hwnas_beside import WIDTH", "import hwnas_beside"])
+def test_what_a_file_imports_from_beside_it_is_of_its_content(tmp_path, space_of, line):
+    beside, deeper = tmp_path / "hwnas_beside.py", tmp_path / "hwnas_deeper.py"
+    found = []
+    for width, depth in ((8, 1), (9, 1), (8, 2), (8, 1)):
+        beside.write_text(f"import math, hwnas_deeper\nWIDTH = {width}")
+        deeper.write_text(f"import hwnas_beside\nDEPTH = {depth}")
+        found.append(space_of(f"{line}\n" + CHOICES + BUILD).fingerprint)
+        del sys.modules["hwnas_beside"], sys.modules["hwnas_deeper"]
+    assert found[0] == found[3]
+    assert len(set(found)) == 3
 
 
 def test_the_space_travels_to_another_process(space_of):

@@ -166,3 +166,16 @@ def test_every_reason_to_end_has_words() -> None:
 
     assert reasons == "Reason"
     assert set(get_args(nas.search.Reason)) == set(ending.ENDED)
+
+
+def test_what_early_stopping_saved_counts_each_training_once() -> None:
+    def stopped(number: int, key: str, epochs: int) -> Trial:
+        curve = {"accuracy": (0.1,) * epochs, "loss": (1.0,) * epochs}
+        return Trial(number, {"x": number}, key, f"c{number}", "stopped", {}, curve=curve)
+
+    done = Trial(5, {"x": 5}, "trained later", "c5", "done", {})
+    trials = [stopped(0, "a", 2), stopped(1, "a", 2), stopped(2, "b", 5), done]
+    trials.append(stopped(3, "trained later", 2))
+    assert watching._stopped(trials, 12) == (
+        "4 trials were stopped early: 17 epochs of training less"
+    )

@@ -199,7 +199,8 @@ def test_says_that_without_a_screen_it_learns_from_choices_alone() -> None:
     strategy = guided(screen=None)
 
     assert strategy.notes == (
-        "guided: nothing is known before training (no screen): it learns from choices alone",
+        "guided: nothing is known before training (no screen): it learns from choices alone; "
+        "a space of your own is screened once it defines blocks",
     )
     assert guided().notes == ()
 

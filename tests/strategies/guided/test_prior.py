@@ -64,6 +64,14 @@ def test_earlier_results_help_whatever_their_scale(scale, shift):
     assert np.mean(with_prior) < np.mean(without)
 
 
+def test_without_a_screen_the_first_are_the_best_that_is_predicted():
+    def first(**options):
+        made = strategies.create("guided", CHOICES, OBJECTIVES, 0, **options)
+        return [error(genotype) for genotype in asked(made, 10)]
+
+    assert np.mean(sorted(first(prior=earlier()))[:4]) < np.mean(sorted(first())[:4]) - 0.05
+
+
 def test_scale_and_zero_of_earlier_results_do_not_matter():
     one = asked(strategy(prior=earlier()), 14)
     other = asked(strategy(prior=earlier(40, 4.0, 0.5)), 14)
