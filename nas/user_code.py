@@ -33,15 +33,19 @@ def load_module(where: str) -> ModuleType:
 def sources(path: Path) -> dict[str, str]:
     """What a file and those beside it that it imports say, by name; comments and layout apart.
 
-    Args:
-        path: of a Python file that can be parsed.
+    A file that cannot be parsed counts as it is.
     """
     found: dict[str, str] = {}
     waiting = [path]
     while waiting:
         file = waiting.pop()
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        found[file.relative_to(path.parent).as_posix()] = ast.unparse(tree)
+        name, text = file.relative_to(path.parent).as_posix(), file.read_text("utf-8", "replace")
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            found[name] = text
+            continue
+        found[name] = ast.unparse(tree)
         names = {name for node in ast.walk(tree) for name in _imported(node)}
         beside = [path.parent / name.replace(".", "/") for name in sorted(names)]
         files = [f for base in beside for f in (base.with_suffix(".py"), base / "__init__.py")]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nas.user_code import load_module, one_line
+from nas.user_code import load_module, one_line, sources
 
 
 def test_files_of_the_same_name_do_not_meet(tmp_path):
@@ -88,3 +88,17 @@ def test_ctrl_c_while_a_file_is_imported_is_no_fault_of_the_file(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         load_module(str(file))
+
+
+def test_the_sources_of_a_file_are_those_beside_it_that_it_may_import(tmp_path):
+    (tmp_path / "main.py").write_text("import os, one\nfrom two import part  # why\n")
+    (tmp_path / "one.py").write_text("def later():\n    import broken\n")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "__init__.py").write_text("")
+    (tmp_path / "two" / "part.py").write_text("import main")
+    (tmp_path / "broken.py").write_text("def (:")
+    (tmp_path / "other.py").write_text("")
+    found = sources(tmp_path / "main.py")
+    assert sorted(found) == ["broken.py", "main.py", "one.py", "two/__init__.py", "two/part.py"]
+    assert found["main.py"] == "import os, one\nfrom two import part"
+    assert found["broken.py"] == "def (:"
