@@ -12,6 +12,7 @@ import experiments.ending as ending
 from experiments.commands.watching import watch
 from experiments.experiment import MakeRecorder, Result
 from experiments.fronts import NothingFound
+from experiments.report import PAGE
 from experiments.runs import Run
 from nas.protocols import Progress
 from nas.search import Outcome, SearchError
@@ -80,6 +81,8 @@ def test_a_search_ends_with_the_front_the_link_and_what_to_do_next(
     assert out.startswith("3 trials in 1:30 min, 4 repeats: the budget of trials is spent\n")
     assert f"Front of {run.id}: 2 points" in out
     assert f"MLflow: {LINK}\n" in out
+    assert f"Report: {run.report_dir / PAGE}\n" in out
+    assert (run.report_dir / PAGE).stat().st_size > 1000
     assert f"nas export {run.id} " in out
     assert "nas ui " in out
     assert err.splitlines()[0] == f"nas: run {run.id} in {run.home}"
