@@ -82,27 +82,31 @@ class Screen:
                 _widen(readings, device)
         return readings
 
-    def check(self, candidate: Candidate, module: Any) -> None:
-        """That the blocks of a space are those of the network that it builds.
+    def check(self, candidate: Candidate) -> None:
+        """That the blocks of a space are those of the networks that it builds, pruned alike.
 
         Raises:
-            CandidateError: where they multiply more or less than the network does.
+            CandidateError: where they are not, or the network cannot be built.
         """
         from evaluators.workload import trace
 
         if not self.is_fast:
             return
-        architecture, _ = compression.split(candidate.genotype)
-        blocks = self._space.blocks(architecture, self._task)
-        parts = self._caches.workloads(blocks, lowerings=["eager"])["eager"].macs
+        architecture, chosen = compression.split(candidate.genotype)
+        config = compression.PruneConfig.from_genotype(chosen, self._align)
+        blocks = self._space.blocks(architecture, self._task, config.keep)
+        parts = self._caches.workloads(blocks, lowerings=["eager"])["eager"]
+        module = self._module(candidate)
         try:
-            whole = trace(module, (1, *self._task.input_shape), "eager").macs
+            whole = trace(module, (1, *self._task.input_shape), "eager")
         except CandidateError:
             return  # only the blocks can be traced
-        if whole != parts:
+        if frozenset(whole.kernels) != frozenset(parts.kernels):
+            sizes = [f"{sum(k.count for k in w.kernels)} operations" for w in (parts, whole)]
             raise CandidateError(
-                f"blocks and build must describe the same network, but blocks have {parts} MACs "
-                f"together, and what build returns has {whole}"
+                "blocks and build must describe the same network, but blocks have "
+                f"{sizes[0]} and {parts.macs} MACs together, and what build returns has "
+                f"{sizes[1]} and {whole.macs} (pruned as the candidate is)"
             )
 
     def thorough(self, candidate: Candidate) -> Readings:

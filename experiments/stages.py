@@ -230,7 +230,7 @@ class Worker:
             return self._stopped(candidate, watching)
         module = self._build(candidate)
         if self._config.space.kind == "python":
-            self._screen.check(candidate, module)
+            self._screen.check(candidate)
         seed = seed_of(candidate.training_key, "training")
         report = train(module, self._data, self._training, seed, watching.report)
         if report.stopped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -171,21 +170,7 @@ def enumerate_genotypes(choices: Sequence[Choice]) -> Iterator[dict[str, Value]]
 
 def count(choices: Sequence[Choice]) -> int:
     """The number of distinct genotypes, exact with conditions too."""
-    return math.prod(_count(part) for part in _independent(choices))
-
-
-def _independent(choices: Sequence[Choice]) -> list[list[Choice]]:
-    """Choices that no condition ties together, apart; each part in the order given."""
-    parts: list[list[Choice]] = []
-    for choice in choices:
-        tied = [part for part in parts if any(made.name in choice.when for made in part)]
-        parts = [part for part in parts if part not in tied]
-        parts.append([*itertools.chain(*tied), choice])
-    places = {choice.name: place for place, choice in enumerate(choices)}
-    return [sorted(part, key=lambda choice: places[choice.name]) for part in parts]
-
-
-def _count(choices: Sequence[Choice]) -> int:
+    choices = _near_parents(choices)
     parents_later = [
         frozenset(parent for later in choices[i:] for parent in later.when)
         for i in range(len(choices) + 1)
@@ -208,3 +193,22 @@ def _count(choices: Sequence[Choice]) -> int:
         return sum(rest({**made, choice.name: option}) for option in choice.options)
 
     return below(0, ())
+
+
+def _near_parents(choices: Sequence[Choice]) -> list[Choice]:
+    """The same, each as soon after what its conditions name as it can be."""
+    found: list[Choice] = []
+    placed: set[str] = set()
+
+    def place(choice: Choice) -> None:
+        found.append(choice)
+        placed.add(choice.name)
+        for child in choices:
+            waits = child.name not in placed and choice.name in child.when
+            if waits and placed.issuperset(child.when):
+                place(child)
+
+    for choice in choices:
+        if choice.name not in placed:
+            place(choice)
+    return found

@@ -8,8 +8,15 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+
+_OWN = ("nas", "search_spaces", "strategies", "evaluators", "hw_profiles", "experiments")
+"""The framework's packages: no part of anybody's file, though they may lie beside it."""
+
+_PARSED = 1 << 20
+"""Bytes of a source that is read for what it imports, at most."""
 
 
 def load_module(where: str) -> ModuleType:
@@ -30,37 +37,53 @@ def load_module(where: str) -> ModuleType:
         raise ValueError(f"cannot import {where}: {one_line(error, str(path))}") from error
 
 
-def sources(path: Path) -> dict[str, str]:
-    """What a file and those beside it that it imports say, by name; comments and layout apart.
+def sources(path: Path, root: Path | None = None) -> dict[str, str]:
+    """Hashes of a file and of those beside it that it imports, or that these import.
 
-    A file that cannot be parsed counts as it is.
+    Args:
+        path: of the file; its hash is under ``""``, those of the others under their places.
+        root: where absolute imports are looked up; None: the folder of the file.
     """
+    root = root or path.parent
     found: dict[str, str] = {}
-    waiting = [path]
+    waiting, known = [path], {path}
     while waiting:
         file = waiting.pop()
-        name, text = file.relative_to(path.parent).as_posix(), file.read_text("utf-8", "replace")
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError):
-            found[name] = text
-            continue
-        found[name] = ast.unparse(tree)
-        names = {name for node in ast.walk(tree) for name in _imported(node)}
-        beside = [path.parent / name.replace(".", "/") for name in sorted(names)]
-        files = [f for base in beside for f in (base.with_suffix(".py"), base / "__init__.py")]
-        known = {path.parent / name for name in found} | {*waiting}
-        waiting += [each for each in files if each.is_file() and each not in known]
+        content = file.read_bytes()
+        name = "" if file == path else file.relative_to(root).as_posix()
+        found[name] = hashlib.sha256(content).hexdigest()
+        beside = {each for each in _imported(content, file.parent, root) if each.is_file()}
+        waiting += sorted(beside - known)
+        known |= beside
     return found
 
 
-def _imported(node: ast.AST) -> list[str]:
-    """The modules that a statement imports, or may."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return []
+def _imported(content: bytes, folder: Path, root: Path) -> Iterator[Path]:
+    """The files that a source may import, whether or not they are there."""
+    try:
+        tree = ast.parse(content) if len(content) <= _PARSED else ast.Module([], [])
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files(root, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = ([root, folder, *folder.parents][node.level :] or [Path()])[0]
+            if node.level and root not in [base, *base.parents]:
+                continue
+            if node.level:
+                yield base / "__init__.py"
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield from _files(base, [*parts, alias.name])
+
+
+def _files(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Of a module and of the packages that it is in; none of the framework's own."""
+    for end in range(1, len(parts) + 1) if parts[0] not in _OWN else ():
+        place = base.joinpath(*parts[:end])
+        yield from (place.with_suffix(".py"), place / "__init__.py")
 
 
 def one_line(error: BaseException, file: str) -> str:

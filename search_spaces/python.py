@@ -43,7 +43,9 @@ class PythonSpace:
         self._build = _function(module, file, "build")
         self.choices = _choices(module, file)
         self.stages = _stages(module, file)
-        self.fingerprint = digest({"space": "python", "sources": sources(Path(self._path))})
+        self.fingerprint = digest(
+            {"space": "python", "sources": sources(Path(self._path), _root(module, file))}
+        )
         self._blocks = _function(module, file, "blocks") if hasattr(module, "blocks") else None
         self.blocks: BlocksFunction | None = self._checked_blocks if self._blocks else None
 
@@ -93,6 +95,13 @@ class PythonSpace:
             raise
         except (Exception, SystemExit) as error:
             raise CandidateError(one_line(error, self._path)) from error
+
+
+def _root(module: Any, file: str) -> Path:
+    """Where absolute imports begin: beside the file, or beside the package that it is in."""
+    path = Path(str(module.__file__))
+    inside = 0 if file.endswith(".py") else module.__name__.count(".")
+    return path.parents[inside + (path.name == "__init__.py")]
 
 
 def _kind(value: object) -> str:

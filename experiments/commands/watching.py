@@ -17,7 +17,7 @@ from experiments.experiment import MakeRecorder, Result
 from experiments.fronts import run_front
 from experiments.progress import ProgressRecorder
 from experiments.recorder import MlflowRecorder
-from experiments.report import PAGE, write_report
+from experiments.report import write_report
 from experiments.runs import Run
 from experiments.tables import duration
 from experiments.tracking import is_server, left_behind
@@ -176,9 +176,6 @@ def _report(result: Result, link: str, mlflow: MlflowRecorder | None) -> None:
     elif mlflow is not None:
         next_steps.insert(0, (f"nas sync {run.id}", "writes to MLflow once it can be reached"))
     next_steps.append((f"nas front {run.id}", "shows this again"))
-    page = run.report_dir / PAGE
-    if mlflow is None or not page.exists():  # it wrote one already
-        write_report(run, front, result.trials)
     output.line(f"Run: {run.id}")
-    output.line(f"Report: {page}")
+    output.line(f"Report: {write_report(run, front, result.trials)[0]}")
     hints(output, next_steps)

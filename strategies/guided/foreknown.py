@@ -63,12 +63,15 @@ class Foreknown:
         places = [i for i, name in enumerate(self._screened.names) if name in self._wanted]
         return Features.of(values[~np.isnan(values).all(axis=1)], places)
 
-    @property
+    @functools.cached_property
     def is_all(self) -> bool:
-        """Whether nothing that the search is about needs a training."""
-        _ = self.sample
-        sure = set(self._screened.names) - self._screened.estimated
-        return self._wanted | self._bounded <= sure
+        """Whether nothing that the search is about needs a training, as the sample shows."""
+        values, names = self._screened.values(self.sample), self._screened.names
+        needed = self._wanted | self._bounded
+        if not needed <= set(names) - self._screened.estimated:
+            return False
+        values = values[~np.isnan(values).all(axis=1)]
+        return bool(np.isfinite(values[:, [names.index(name) for name in needed]]).all())
 
     def costs(self, codes: Sequence[Code]) -> Array:
         """(codes, objectives), NaN where a cost is not known before training."""

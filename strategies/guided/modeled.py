@@ -62,15 +62,17 @@ class ModeledFront:
 
     def _found(self, failed: frozenset[Code]) -> list[Code]:
         def rule(code: Code) -> Seen:
-            return Seen(None, math.inf) if code in failed else self._screened(code)
+            seen = self._screened(code)
+            if code in failed or not np.isfinite(self._costs([code])).all():
+                return Seen(None, math.inf)
+            return seen
 
         front = self._pool.evolved(rule, self._costs, GENERATIONS, self._legal(rule))
         if not front:
             return []
         costs = self._costs(front)
         # Of candidates that are alike in all costs one stands for all: the first one.
-        pairs = zip(costs.tolist(), front, strict=True)
-        ranked = sorted(pair for pair in pairs if np.isfinite(pair[0]).all())
+        ranked = sorted(zip(costs.tolist(), front, strict=True))
         return [
             code for i, (point, code) in enumerate(ranked) if not i or point != ranked[i - 1][0]
         ]

@@ -144,5 +144,10 @@ def test_count_takes_no_longer_where_parents_come_first():
     parents = [Choice(f"kind{i}", ("a", "b", "c")) for i in range(40)]
     children = [Choice(f"size{i}", (1, 2), when={f"kind{i}": ["a"]}) for i in range(40)]
     assert count([*parents, *children]) == 4**40
+    depth = Choice("depth", tuple(range(30)))
+    deeper = [{"depth": range(i + 1, 30)} for i in range(29)]
+    kinds = [Choice(f"kind{i}", ("a", "b"), when=when) for i, when in enumerate(deeper)]
+    sizes = [Choice(f"size{i}", (1, 2), when={f"kind{i}": ["a"]}) for i in range(29)]
+    assert count([depth, *kinds, *sizes]) == sum(3**made for made in range(30))
     tied = Choice("tied", (1, 2), when={"kind0": ["a"], "kind1": ["a"]})
     assert count([*parents[:2], *children[:2], tied]) == 4 * 4 + 2 * 2

@@ -91,14 +91,35 @@ def test_ctrl_c_while_a_file_is_imported_is_no_fault_of_the_file(tmp_path):
 
 
 def test_the_sources_of_a_file_are_those_beside_it_that_it_may_import(tmp_path):
-    (tmp_path / "main.py").write_text("import os, one\nfrom two import part  # why\n")
-    (tmp_path / "one.py").write_text("def later():\n    import broken\n")
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "__init__.py").write_text("")
-    (tmp_path / "two" / "part.py").write_text("import main")
+    package = tmp_path / "two" / "deep"
+    package.mkdir(parents=True)
+    (tmp_path / "main.py").write_text("import os, one\nfrom two.deep import part\n")
+    (tmp_path / "one.py").write_text("\ufeffdef later():\n    import broken\n", "utf-8")
+    (tmp_path / "two" / "__init__.py").write_text("from .inner import WIDTH")
+    (tmp_path / "two" / "inner.py").write_text("from .deep import also\nWIDTH = 8")
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("import main\nfrom . import sibling\nfrom .. import up")
+    for name in ("also", "sibling"):
+        (package / f"{name}.py").write_text("from ..... import nothing")
+    (tmp_path / "two" / "up.py").write_text("")
     (tmp_path / "broken.py").write_text("def (:")
     (tmp_path / "other.py").write_text("")
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "nas" / "choices.py").write_text("")
+    (tmp_path / "main.py").write_text(
+        (tmp_path / "main.py").read_text() + "from nas.choices import Choice\n"
+    )
+    names = ["", "broken.py", "one.py", "two/__init__.py", "two/deep/__init__.py"]
+    names += [f"two/deep/{name}.py" for name in ("also", "part", "sibling")]
     found = sources(tmp_path / "main.py")
-    assert sorted(found) == ["broken.py", "main.py", "one.py", "two/__init__.py", "two/part.py"]
-    assert found["main.py"] == "import os, one\nfrom two import part"
-    assert found["broken.py"] == "def (:"
+    assert sorted(found) == [*names, "two/inner.py", "two/up.py"]
+    part = sources(package / "part.py", tmp_path)
+    assert {"", "main.py", "two/up.py", "two/deep/sibling.py"} <= set(part)
+    (tmp_path / "main.py").rename(tmp_path / "renamed.py")
+    assert sources(tmp_path / "renamed.py")[""] == found[""]
+
+
+@pytest.mark.parametrize("text", ["x = " + "+".join(["1"] * 5000), "x = 1\n" * 200_000, "\0"])
+def test_a_source_that_is_not_read_for_imports_counts_all_the_same(tmp_path, text):
+    (tmp_path / "odd.py").write_text(text)
+    assert list(sources(tmp_path / "odd.py")) == [""]

@@ -91,7 +91,6 @@ def test_another_content_is_another_fingerprint(space_of):
 
     assert first.fingerprint != other.fingerprint
     assert first.fingerprint == space_of(CHOICES + BUILD).fingerprint
-    assert first.fingerprint == space_of(CHOICES + "# a comment\n\n" + BUILD).fingerprint
 
 
 @pytest.mark.parametrize("line", ["from hwnas_beside import WIDTH", "import hwnas_beside"])
