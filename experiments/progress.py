@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments.proxy_report import standings, summary
 from experiments.tables import duration, shown, trial_tables
 from nas.budget import Budget
-from nas.objectives import Objective
+from nas.objectives import Constraint, Objective
 from nas.protocols import Ask, Progress
 from nas.repeats import merged
 from nas.trials import Trial
@@ -37,6 +37,7 @@ class ProgressRecorder:
         objectives: of the search.
         budget: when it ends.
         known: trials of earlier sessions of the same search.
+        constraints: of the search; the line of a trial names those that it violates.
         console: where to write.
         clock: seconds, monotonic.
     """
@@ -46,10 +47,12 @@ class ProgressRecorder:
         objectives: Sequence[Objective],
         budget: Budget,
         known: Iterable[Trial] = (),
+        constraints: Sequence[Constraint] = (),
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._objectives, self._budget = tuple(objectives), budget
+        self._constraints = tuple(constraints)
         self._trials = {trial.number: trial for trial in known}
         self._console, self._clock = console or Console(stderr=True), clock
         self._progress, self._heard, self._first = Progress(), clock(), Progress()
@@ -166,10 +169,17 @@ class ProgressRecorder:
         else:
             names = (objective.metric for objective in self._objectives)
             known = (f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics)
-            what = f"{trial.status}: {', '.join(known)}"
+            what = f"{trial.status}: {', '.join([*known, *self._violated(trial)])}"
         star = " *" if trial.number in self._progress.front else ""
         again = f" (repeat {trial.repeat} of a genotype)" if trial.repeat else ""
         return f"trial {trial.number}{again} {what}{star} [{self.summary()}]"
+
+    def _violated(self, trial: Trial) -> Iterator[str]:
+        for constraint in self._constraints:
+            excess = constraint.violation(trial.metrics)
+            if excess:
+                relative = f"{excess:.2%}" if constraint.bound else shown(excess)
+                yield f"violates {constraint} by {relative}"
 
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""

@@ -60,9 +60,8 @@ class Watch:
         with run.ledger() as ledger:
             known = ledger.trials()
         budget = budget_of(self._config)
-        progress = ProgressRecorder(
-            self._config.objectives_parsed(), budget, known=known, console=self._console
-        )
+        wanted, bounds = self._config.objectives_parsed(), self._config.constraints_parsed()
+        progress = ProgressRecorder(wanted, budget, known, bounds, self._console)
         return self._terminal.enter_context(progress)
 
     def _follow(self, run: Run) -> Recorder:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from experiments.progress import ROWS, ProgressRecorder
 from nas.budget import Budget
+from nas.objectives import Constraint
 from nas.protocols import Ask, Progress
 from tests.experiments.builders import ACCURACY, LATENCY, trial
 
@@ -54,6 +55,17 @@ def test_without_a_terminal_each_trial_is_a_line() -> None:
         "trial 0 done: accuracy 0.9, latency_ms.cpu 0.1 * [1/10 trials, front 1, 2 s, 18 s left]",
         "trial 1 failed: no luck [2/10 trials, front 1, 1 failed, 4 s, 16 s left]",
     ]
+
+
+def test_the_line_of_a_trial_names_the_constraints_that_it_violates() -> None:
+    bounds = [Constraint.parse("latency_ms.cpu <= 0.1"), Constraint.parse("accuracy >= 0.9")]
+    shown, text, _ = recorder(constraints=bounds)
+    with shown:
+        shown.finished(trial(0, 0.9, 0.125), Progress(done=1))
+    assert text.getvalue().startswith(
+        "trial 0 done: accuracy 0.9, latency_ms.cpu 0.125, "
+        "violates latency_ms.cpu <= 0.1 by 25.00% ["
+    )
 
 
 def test_the_line_of_a_stopped_trial_says_why() -> None:
