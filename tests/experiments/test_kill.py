@@ -102,3 +102,6 @@ def test_sigterm_ends_as_ctrl_c_does(tmp_path):
     assert process.returncode == 1
     assert "to go on: nas resume smoke-" in output
     assert find_run(tmp_path / "nas-runs", "latest").state.status == "interrupted"
+    output, _ = nas("status", "latest", cwd=tmp_path).communicate(timeout=30)
+    assert "\nunfinished " in output
+    assert "in work" not in output
