@@ -28,8 +28,8 @@ class TrainingConfig:
         gradient_clip: the largest norm of all gradients together.
         warmup_epochs: in which the learning rate rises linearly, before the cosine.
         label_smoothing: share of the target spread over all classes, in [0, 1).
-        fine_tune_epochs: after pruning.
-        fine_tune_learning_rate: after pruning.
+        fine_tune_epochs: after pruning, and quantization-aware.
+        fine_tune_learning_rate: likewise.
         device: ``auto`` takes a CUDA GPU where there is one.
 
     Raises:

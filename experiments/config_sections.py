@@ -263,7 +263,7 @@ class TrackingConfig(Section):
 
     Attributes:
         enabled: False: nothing is logged there.
-        uri: None: ``MLFLOW_TRACKING_URI``, or SQLite in the working folder.
+        uri: None: ``MLFLOW_TRACKING_URI``, or SQLite beside the folder of runs.
         experiment: searches of one MLflow experiment are shown overlaid; ``""``: the name.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from experiments.config import ExperimentConfig
 from experiments.ledger import SqliteLedger
 from nas.budget import Budget, Reason
-from nas.objectives import Constraint
+from nas.objectives import Constraint, excesses
 from nas.search import Outcome
 from nas.trials import Readings, Trial, sure_violation
 
@@ -44,10 +44,9 @@ def nearest_rejected(trials: Iterable[Trial], constraints: Sequence[Constraint])
     worst: list[tuple[float, int, str]] = []
     for trial in trials:
         known = Readings(trial.metrics, trial.provenance)
-        excess = {str(c): sure_violation(c, known) for c in constraints}
-        said = " and ".join(f"{name} by {value:.2%}" for name, value in excess.items() if value)
-        if trial.status == "rejected" and said:
-            worst.append((sum(excess.values()), trial.number, said))
+        broken = [(c, sure_violation(c, known)) for c in constraints]
+        if trial.status == "rejected" and (said := excesses(broken)):
+            worst.append((sum(violation for _, violation in broken), trial.number, said))
     if not worst:
         return ""
     wanted = " and ".join(map(str, constraints))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments.proxy_report import standings, summary
 from experiments.tables import duration, shown, trial_tables
 from nas.budget import Budget
-from nas.objectives import Constraint, Objective
+from nas.objectives import Constraint, Objective, excesses
 from nas.protocols import Ask, Progress
 from nas.repeats import merged
 from nas.trials import Trial
@@ -168,18 +168,13 @@ class ProgressRecorder:
             what = trial.error  # says so
         else:
             names = (objective.metric for objective in self._objectives)
-            known = (f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics)
-            what = f"{trial.status}: {', '.join([*known, *self._violated(trial)])}"
+            parts = [f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics]
+            broken = excesses((c, c.violation(trial.metrics) or 0.0) for c in self._constraints)
+            parts += [f"violates {broken}"] if broken else []
+            what = f"{trial.status}: {', '.join(parts)}"
         star = " *" if trial.number in self._progress.front else ""
         again = f" (repeat {trial.repeat} of a genotype)" if trial.repeat else ""
         return f"trial {trial.number}{again} {what}{star} [{self.summary()}]"
-
-    def _violated(self, trial: Trial) -> Iterator[str]:
-        for constraint in self._constraints:
-            excess = constraint.violation(trial.metrics)
-            if excess:
-                relative = f"{excess:.2%}" if constraint.bound else shown(excess)
-                yield f"violates {constraint} by {relative}"
 
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""

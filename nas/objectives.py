@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -122,3 +122,17 @@ class Constraint:
 def total_violation(constraints: Sequence[Constraint], metrics: Mapping[str, float]) -> float:
     """The sum of all violations that are known."""
     return sum(c.violation(metrics) or 0.0 for c in constraints)
+
+
+def excesses(violations: Iterable[tuple[Constraint, float]]) -> str:
+    """By how much each bound is exceeded, as `Constraint.violation` says: ``A <= 2 by 50.00%``.
+
+    Those that are kept are left out; empty where all are.
+    """
+    return " and ".join(f"{c} by {_excess(c, value)}" for c, value in violations if value)
+
+
+def _excess(constraint: Constraint, violation: float) -> str:
+    if not constraint.bound:
+        return f"{violation:g}"
+    return "less than 0.01%" if violation < 1e-4 else f"{violation:.2%}"

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from nas.choices import Choice, Genotype, Value, enumerate_genotypes, sample
 from nas.keys import seed_of
-from nas.objectives import Constraint, Objective
+from nas.objectives import Constraint, Objective, excesses
 from nas.trials import CandidateError, Exhausted, sure_violation
 from strategies.history import Code, History, Observation
 from strategies.variation import mutate
@@ -186,11 +186,10 @@ class BaseStrategy(ABC):
         except CandidateError as error:
             return f"no candidate can be built: {error}"
         broken = ((c, sure_violation(c, metrics)) for c in self._constraints)
-        excess = [f"{c} by {f'{v:.2%}' if c.bound else f'{v:g}'}" for c, v in broken if v]
         return (
             f"no {'further ' if asked else ''}candidate satisfies "
             f"{' and '.join(map(str, self._constraints))}; the nearest of {len(misfits)} screened "
-            f"violates {' and '.join(excess)}"
+            f"violates {excesses(broken)}"
         )
 
     def _screened_violation(self, code: Code, genotype: Genotype) -> float:

@@ -97,8 +97,12 @@ def _details(run: Run, facts: _Facts) -> Iterator[tuple[str, str]]:
     yield "trials", f"{facts.scored}{of} ({rest or 'none yet'})"
     if facts.epochs or budget.epochs:
         yield "epochs", f"{facts.epochs}{f' of {budget.epochs}' if budget.epochs else ''}"
-    work = "in work" if state.status == "running" else "unfinished"
-    yield work, f"{facts.running}, {facts.repeats} repeats answered from the cache"
+    if state.status == "running":
+        yield "in work", str(facts.running)
+    elif facts.running:
+        yield "unfinished", f"{facts.running}; nas resume begins anew with them"
+    if facts.repeats:
+        yield "repeats", f"{facts.repeats}, answered from the cache"
     limit = f" of {duration(60 * budget.minutes)}" if budget.minutes else ""
     yield "time", f"{duration(facts.elapsed_s)}{limit}"
     volume = "" if facts.hypervolume is None else f", hypervolume {shown(facts.hypervolume)}"

@@ -39,7 +39,9 @@ def test_status_and_the_report_say_it(home: Path, nas: Nas) -> None:  # noqa: F8
     assert "ended" not in nas("status", run.id).out
     with run.ledger(write=True) as ledger:
         note_ending(ledger, LITTLE)
-    assert f"ended        {TOLD}" in nas("status", run.id).out
+    said = nas("status", run.id).out
+    assert f"ended        {TOLD}" in said
+    assert "unfinished" not in said
     front = run_front(run)
     page = write_report(run, front, front.trials)[0]
     assert f"The search ended: {TOLD}." in page.read_text()

@@ -1,6 +1,6 @@
 import pytest
 
-from nas.objectives import Constraint, Objective, total_violation
+from nas.objectives import Constraint, Objective, excesses, total_violation
 
 
 def test_a_cost_is_lower_is_better_and_goes_back():
@@ -65,3 +65,10 @@ def test_unknown_is_not_violated():
     constraints = (Constraint.parse("a <= 2"), Constraint.parse("b <= 1"))
     assert constraints[0].violation({}) is None
     assert total_violation(constraints, {"b": 3.0}) == 2.0
+
+
+def test_excesses_are_said_of_what_is_violated():
+    bounds = [Constraint.parse(text) for text in ("a <= 2", "b >= 0", "c <= 1", "d <= 1")]
+    said = excesses(zip(bounds, (0.5, 0.022, 0.0, 1e-8), strict=True))
+    assert said == "a <= 2 by 50.00% and b >= 0 by 0.022 and d <= 1 by less than 0.01%"
+    assert excesses([(bounds[0], 0.0)]) == ""
