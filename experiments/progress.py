@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments.proxy_report import standings, summary
 from experiments.tables import duration, shown, trial_tables
 from nas.budget import Budget
-from nas.objectives import Constraint, Objective, excesses
+from nas.objectives import Constraint, Objective, excesses, total_violation
 from nas.protocols import Ask, Progress
 from nas.repeats import merged
 from nas.trials import Trial
@@ -169,12 +169,27 @@ class ProgressRecorder:
         else:
             names = (objective.metric for objective in self._objectives)
             parts = [f"{n} {shown(trial.metrics[n])}" for n in names if n in trial.metrics]
-            broken = excesses((c, c.violation(trial.metrics) or 0.0) for c in self._constraints)
+            broken = self._broken(trial)
             parts += [f"violates {broken}"] if broken else []
             what = f"{trial.status}: {', '.join(parts)}"
         star = " *" if trial.number in self._progress.front else ""
         again = f" (repeat {trial.repeat} of a genotype)" if trial.repeat else ""
         return f"trial {trial.number}{again} {what}{star} [{self.summary()}]"
+
+    def _broken(self, trial: Trial) -> str:
+        return excesses((c, c.violation(trial.metrics) or 0.0) for c in self._constraints)
+
+    def _nearest(self, trials: Iterable[Trial]) -> list[str]:
+        """Why there is no front though trials are done: a line, or none."""
+        done = [trial for trial in trials if trial.status == "done"]
+        nearest = min(
+            done, key=lambda t: total_violation(self._constraints, t.metrics), default=None
+        )
+        if nearest is None or not (broken := self._broken(nearest)):
+            return []
+        return [
+            f"none satisfies all constraints; nearest: trial {nearest.number} violates {broken}"
+        ]
 
     def view(self) -> RenderableType:
         """What a terminal shows: a bar, the counts, the front."""
@@ -187,7 +202,7 @@ class ProgressRecorder:
         front = [trials[number] for number in now.front if number in trials]
         front.sort(key=lambda trial: [o.cost(trial.metrics) or 0.0 for o in self._objectives])
         if not front:
-            return head
+            return Group(head, *self._nearest(together))
         # Only the columns that fit: a live table must not scroll.
         table = next(trial_tables(front[:ROWS], self._console.width))
         rest = [f"... and {len(front) - ROWS} more"] if len(front) > ROWS else []

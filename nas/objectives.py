@@ -19,6 +19,14 @@ _CONSTRAINT = re.compile(
 )
 
 
+_COST = re.compile(r"[a-z]+(_[a-z]+)*_(ms|mj|kb)(_[a-z]+)?(\..*)?")
+
+
+def is_share(metric: str) -> bool:
+    """Whether it is a share of examples that are answered right, from 0 to 1."""
+    return metric.startswith("accuracy") or metric == "float_accuracy"
+
+
 def _check_metric(metric: str) -> None:
     if not METRIC_NAME.fullmatch(metric):
         raise ValueError(f"a metric is named like 'latency_ms.cpu', but got {metric!r}")
@@ -29,7 +37,8 @@ class Objective:
     """A metric to maximize or to minimize.
 
     Raises:
-        ValueError: for a direction or a metric name that cannot be.
+        ValueError: for a direction or a metric name that cannot be, less accuracy, and more
+            milliseconds, millijoules or kilobytes.
     """
 
     metric: str
@@ -41,6 +50,11 @@ class Objective:
             raise ValueError(
                 f"the direction of {self.metric!r} is 'maximize' or 'minimize', "
                 f"but got {self.direction!r}"
+            )
+        wanted = "maximize" if is_share(self.metric) else "minimize"
+        if self.direction != wanted and (is_share(self.metric) or _COST.fullmatch(self.metric)):
+            raise ValueError(
+                f"{self.metric!r} is something to {wanted}, but got {self.direction!r}"
             )
 
     def cost(self, metrics: Mapping[str, float]) -> float | None:
@@ -65,6 +79,9 @@ class Constraint:
         bound: in the metric's unit.
         reject_above: while there is only an estimate of the metric, the probability of a violation
             above which a candidate is rejected, in (0, 1]; 1: never by an estimate.
+
+    Raises:
+        ValueError: for a bound that cannot be, a share above 1 too.
     """
 
     metric: str
@@ -78,6 +95,10 @@ class Constraint:
             raise ValueError(f"a constraint uses <= or >=, but got {self.operator!r}")
         if not math.isfinite(self.bound):
             raise ValueError(f"the bound of {self.metric!r} must be finite, but got {self.bound}")
+        if is_share(self.metric) and not 0 <= self.bound <= 1:
+            raise ValueError(
+                f"{self.metric!r} is a share, its bound is from 0 to 1, but got {self.bound:g}"
+            )
         if not 0 < self.reject_above <= 1:
             raise ValueError(
                 f"reject_above must be a probability above 0, but got {self.reject_above}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nas.budget import Budget, Reason, improvement_per_minute
 from nas.dispatch import Dispatcher, Work
 from nas.front import costs_of
-from nas.objectives import Constraint, Objective, total_violation
+from nas.objectives import Constraint, Objective, is_share, total_violation
 from nas.pareto import Costs, ParetoArchive, hypervolume, reference_point
 from nas.protocols import (
     Ask,
@@ -31,7 +31,6 @@ from nas.protocols import (
     Strategy,
 )
 from nas.repeats import front_of_means, unconfirmed
-from nas.stopping import is_learned
 from nas.trials import (
     ESTIMATED,
     Artifact,
@@ -142,7 +141,7 @@ def _likely_metrics(trial: Trial) -> Mapping[str, float]:
     learned = {
         name.removeprefix(ESTIMATED): value
         for name, value in trial.metrics.items()
-        if name.startswith(ESTIMATED) and is_learned(name.removeprefix(ESTIMATED))
+        if name.startswith(ESTIMATED) and is_share(name.removeprefix(ESTIMATED))
     }
     return {**learned, **trial.metrics}
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nas.choices import Genotype
 from nas.front import front_of
-from nas.objectives import Constraint, Objective
+from nas.objectives import Constraint, Objective, is_share
 from nas.pareto import Costs, hypervolume, reference_point
 from nas.regression import KernelRidge, Prediction, Ridge
 from nas.trials import ESTIMATED, Curve, Provenance, Readings, Trial
@@ -43,11 +43,6 @@ _CASES = 1024
 
 _ABOVE_ONE = 0.002
 """Keeps the logarithm of what is missing to an accuracy of 1 finite."""
-
-
-def is_learned(metric: str) -> bool:
-    """Whether it is a share that a learning curve approaches."""
-    return metric.startswith("accuracy") or metric == "float_accuracy"
 
 
 @dataclass(frozen=True)
@@ -199,7 +194,7 @@ class Stopper:
         if metric in self._known:
             value = self._known[metric]
             return Guess(lambda shares: np.full(len(shares), value))
-        if not is_learned(metric):
+        if not is_share(metric):
             if metric not in self._sized:
                 self._sized[metric] = self._sized_guess(metric)
             return self._sized[metric]
@@ -314,7 +309,7 @@ class Stopper:
         costs = list[float]()
         for objective in self._objectives:
             name = objective.metric
-            if is_learned(name):
+            if is_share(name):
                 value: float | None = curve["accuracy"][done - 1]
             else:
                 value = metrics.get(name, metrics.get(f"{ESTIMATED}{name}"))

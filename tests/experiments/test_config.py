@@ -247,12 +247,17 @@ def test_a_wrong_override_is_named_in_one_line(path: Path, override: str, line: 
         ("  - maximize: accuracy", "  []", "6: objectives: must have at least 1 item, but got non"),
         (
             "  - maximize: accuracy",
-            "  - maximize: accuracy\n  - minimize: accuracy",
-            "6: objectives: must name different metrics, but got ['accuracy', 'accuracy']",
+            "  - minimize: macs\n  - maximize: macs",
+            "6: objectives: must name different metrics, but got ['macs', 'macs']",
         ),
         (
-            "accuracy",
-            "latency_ms.cpu",
+            "  - maximize: accuracy",
+            "  - minimize: accuracy",
+            "7: objectives.0: 'accuracy' is something to maximize, but got 'minimize'",
+        ),
+        (
+            "maximize: accuracy",
+            "minimize: latency_ms.cpu",
             "6: objectives: name 'latency_ms.cpu', but that is an unknown device 'cpu' "
             "(no devices are configured)",
         ),
@@ -301,6 +306,10 @@ def test_a_mistake_is_one_line_with_its_place(path: Path, old: str, new: str, li
         (
             "devices: {fpga: {profile: x, method: fpga_dataflow, dtype: int16}}",
             "devices.fpga.dtype: must be left out where the method is fpga_dataflow, whose bit-wid",
+        ),
+        (
+            "constraints: [accuracy >= 95]",
+            "constraints: 'accuracy' is a share, its bound is from 0 to 1, but got 95",
         ),
         ("constraints: [dsp.fpgi <= 9]", "constraints: name 'dsp.fpgi', but that is an unknown"),
         (

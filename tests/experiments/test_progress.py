@@ -68,6 +68,25 @@ def test_the_line_of_a_trial_names_the_constraints_that_it_violates() -> None:
     )
 
 
+def test_on_a_terminal_a_missing_front_is_explained_by_what_comes_nearest() -> None:
+    shown, _, _ = recorder(terminal=True, constraints=[Constraint.parse("latency_ms.cpu <= 0.1")])
+    for number, latency in enumerate([0.3, 0.125, 0.2]):
+        shown.finished(trial(number, 0.9, latency), Progress(done=number + 1))
+    console = Console(width=100, file=io.StringIO())
+    console.print(shown.view())
+    assert console.file.getvalue().splitlines()[1:] == [  # type: ignore[attr-defined]
+        "none satisfies all constraints; nearest: trial 1 violates latency_ms.cpu <= 0.1 by 25.00%"
+    ]
+
+
+def test_on_a_terminal_nothing_is_explained_before_the_first_trial() -> None:
+    shown, _, _ = recorder(terminal=True, constraints=[Constraint.parse("latency_ms.cpu <= 0.1")])
+    shown.finished(trial(0, status="failed"), Progress(failed=1))
+    console = Console(width=100, file=io.StringIO())
+    console.print(shown.view())
+    assert "constraints" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_the_line_of_a_stopped_trial_says_why() -> None:
     shown, text, _ = recorder()
     stopped = trial(3, status="stopped")

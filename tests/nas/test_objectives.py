@@ -19,6 +19,33 @@ def test_an_objective_refuses(metric, direction):
         Objective(metric, direction)
 
 
+@pytest.mark.parametrize(
+    ("metric", "wanted"),
+    [
+        ("accuracy", "maximize"),
+        ("accuracy_noise", "maximize"),
+        ("float_accuracy", "maximize"),
+        ("latency_ms.cpu", "minimize"),
+        ("wall_ms.cpu.p99", "minimize"),
+        ("estimated_latency_ms.tpu", "minimize"),
+        ("size_kb", "minimize"),
+        ("size_kb_compressed", "minimize"),
+        ("energy_mj.gpu", "minimize"),
+    ],
+)
+def test_what_nobody_can_want_is_refused(metric, wanted):
+    Objective(metric, wanted)
+    other = {"maximize": "minimize", "minimize": "maximize"}[wanted]
+    with pytest.raises(ValueError, match=f"is something to {wanted}, but got '{other}'"):
+        Objective(metric, other)
+
+
+@pytest.mark.parametrize("metric", ["macs", "params", "log2_paths", "proxy_synflow", "fits.fpga"])
+def test_what_may_count_either_way_is_taken_either_way(metric):
+    assert Objective(metric, "minimize").cost({metric: 2.0}) == 2.0
+    assert Objective(metric, "maximize").cost({metric: 2.0}) == -2.0
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
 def test_a_probability_is_a_share(share):
     with pytest.raises(ValueError, match="reject_above must be a probability above 0, but got"):
@@ -40,7 +67,9 @@ def test_constraints_are_read(text, metric, operator, bound):
 
 
 @pytest.mark.parametrize(
-    "text", ["latency_ms.cpu < 1", "latency_ms.cpu", "<= 3", "a <= b", "a <= nan", "a <= 1 2", ""]
+    "text",
+    ["latency_ms.cpu < 1", "latency_ms.cpu", "<= 3", "a <= b", "a <= nan", "a <= 1 2", ""]
+    + ["accuracy >= 95", "float_accuracy >= -0.1", "accuracy_noise <= 1.01"],
 )
 def test_a_constraint_that_cannot_be_is_refused(text):
     with pytest.raises(ValueError, match="but got"):
