@@ -399,13 +399,21 @@ def test_a_circuit_needs_a_network_of_few_bits(path: Path) -> None:
 
 
 def test_the_shipped_ones_are_listed_and_read() -> None:
-    shipped = ["digits-cpu", "digits-cpu-genetic", "digits-fpga", "digits-tpu", "smoke"]
+    shipped = [
+        "digits-cpu",
+        "digits-cpu-genetic",
+        "digits-cpu-guided",
+        "digits-fpga",
+        "digits-tpu",
+        "smoke",
+    ]
     assert shipped_names() == shipped
     assert [load_config(name).name for name in shipped_names()] == shipped_names()
 
 
-def test_the_two_digits_searches_differ_in_their_strategy_only() -> None:
-    one, other = (load_config(name).model_dump() for name in ("digits-cpu", "digits-cpu-genetic"))
+@pytest.mark.parametrize("name", ["digits-cpu-genetic", "digits-cpu-guided"])
+def test_the_digits_searches_differ_in_their_strategy_only(name: str) -> None:
+    one, other = (load_config(each).model_dump() for each in ("digits-cpu", name))
     assert {key for key in one if one[key] != other[key]} == {"name", "strategy"}
     assert one["budget"]["trials"] == 40
     assert one["task"]["size"] == 16
@@ -422,7 +430,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_config("digits-cpy")
     assert str(error.value) == (
         "unknown experiment 'digits-cpy'; did you mean 'digits-cpu'? "
-        "(known: digits-cpu, digits-cpu-genetic, digits-fpga, digits-tpu, smoke; "
+        "(known: digits-cpu, digits-cpu-genetic, digits-cpu-guided, digits-fpga, digits-tpu, smoke; "
         "or the path of a YAML file)"
     )
 
