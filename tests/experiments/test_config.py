@@ -430,8 +430,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_config("digits-cpy")
     assert str(error.value) == (
         "unknown experiment 'digits-cpy'; did you mean 'digits-cpu'? "
-        "(known: digits-cpu, digits-cpu-genetic, digits-cpu-guided, digits-fpga, digits-tpu, smoke; "
-        "or the path of a YAML file)"
+        "(known: digits-cpu, digits-cpu-genetic, digits-cpu-guided, digits-fpga, digits-tpu, "
+        "smoke; or the path of a YAML file)"
     )
 
 
