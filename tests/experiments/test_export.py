@@ -157,8 +157,8 @@ def test_the_pick_and_the_bounds_decide_what_is_exported(run: Run) -> None:
     bound = {"size_kb": min(trial_of(run, n).metrics["size_kb"] for n in (FLOAT, INT8))}
     small = export(run, maximum=bound).trial
     assert small.metrics["size_kb"] == bound["size_kb"]
-    with pytest.raises(NothingFound, match="accuracy >= 2"):
-        export(run, minimum={"accuracy": 2.0})
+    with pytest.raises(NothingFound, match="size_kb <= 0.001"):
+        export(run, maximum={"size_kb": 0.001})
 
 
 CPU = "latency_ms.cpu"

@@ -165,13 +165,13 @@ def test_an_empty_choice_of_trials_that_lack_an_objective_says_so() -> None:
 
 
 def test_an_empty_front_says_why(tmp_path: Path) -> None:
-    config = CONFIG + 'constraints: ["accuracy >= 2"]\n'
+    config = CONFIG + 'constraints: ["accuracy >= 1"]\n'
     run = make_run(tmp_path / "runs", [trial(0, 0.8, 0.1), trial(1, 0.7, 0.1)], config)
     with pytest.raises(NothingFound) as caught:
         run_front(run).require_trials()
     assert str(caught.value) == (
         f"the front of run {run.id} is empty: "
-        "no trial meets accuracy >= 2; nearest is trial 0 (accuracy 0.8)"
+        "no trial meets accuracy >= 1; nearest is trial 0 (accuracy 0.8)"
     )
     failed = make_run(tmp_path / "runs", [trial(0, status="failed")])
     with pytest.raises(NothingFound, match="is empty: no trial is done yet"):

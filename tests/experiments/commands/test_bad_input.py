@@ -118,15 +118,16 @@ def test_9_a_trial_that_does_not_exist(nas: Nas, home: Path) -> None:
     check(nas("export", run.id, "--pick", "best"), 2, "knee, fastest, most-accurate", "'best'")
     check(nas("export", run.id, "--min", "accuracy=0.97"), 1, "nearest is trial 0 (accuracy 0.9)")
     check(nas("export", run.id, "--min", "acuracy=0.97"), 2, "did you mean 'accuracy'?")
+    check(nas("export", run.id, "--min", "accuracy=97"), 2, "a share, its bound is from 0 to 1")
     check(nas("export", run.id, "--max", "accuracy"), 2, "accuracy=0.97", "nas export --help")
     assert not (run.path / "export").exists()
 
 
 @pytest.mark.parametrize("command", [["front"], ["front", "--json"], ["compare"]])
 def test_9_constraints_that_no_trial_meets(nas: Nas, home: Path, command: list[str]) -> None:
-    run = make_run(home, [trial(0, 0.8, 0.1)], CONFIG + 'constraints: ["accuracy >= 2"]\n')
+    run = make_run(home, [trial(0, 0.8, 0.1)], CONFIG + 'constraints: ["accuracy >= 1"]\n')
     typed = nas(command[0], run.id, *command[1:])
-    check(typed, 1, run.id, "no trial meets accuracy >= 2; nearest is trial 0 (accuracy 0.8)")
+    check(typed, 1, run.id, "no trial meets accuracy >= 1; nearest is trial 0 (accuracy 0.8)")
 
 
 @pytest.mark.parametrize("empty", [False, True])
